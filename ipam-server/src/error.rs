@@ -43,7 +43,9 @@ pub enum Error {
         holder: String,
     },
     /// The attachment holds leases that do not satisfy the claim.
-    #[error("attachment {attachment} holds {held}, which does not satisfy this claim; release it first")]
+    #[error(
+        "attachment {attachment} holds {held}, which does not satisfy this claim; release it first"
+    )]
     AttachmentDiffers {
         /// The attachment.
         attachment: Attachment,
@@ -64,7 +66,9 @@ pub enum Error {
         detail: String,
     },
     /// The pool, or a part of it that would go, holds leases.
-    #[error("pool {pool:?}: {total} lease(s) stand in the way, the first: {first}; exclude the addresses or drain the pool, and try again when they are released")]
+    #[error(
+        "pool {pool:?}: {total} lease(s) stand in the way, the first: {first}; exclude the addresses or drain the pool, and try again when they are released"
+    )]
     PoolInUse {
         /// The pool.
         pool: String,
@@ -97,6 +101,9 @@ pub enum Error {
         /// What it came from; logged, never answered.
         source: Option<sqlx::Error>,
     },
+    /// The database refused a statement. Only inside the store: `store/retry.rs` tells what it means before it gets out.
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
     /// Anything else; logged, never answered.
     #[error("internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -105,7 +112,10 @@ pub enum Error {
 impl Error {
     /// Something that is worth another try, without a cause below it.
     pub fn unavailable(reason: impl Into<String>) -> Self {
-        Self::Unavailable { reason: reason.into(), source: None }
+        Self::Unavailable {
+            reason: reason.into(),
+            source: None,
+        }
     }
 
     /// Something that must not happen: told to the log, not to the client.

@@ -3,6 +3,7 @@
 //! Reading order: `http` (the route table) → `http/leases` → `allocator` (gathers concurrent claims) → `store`.
 
 pub mod error;
+mod pool;
 pub mod store;
 
 pub use error::{Error, Result};

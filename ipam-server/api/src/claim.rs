@@ -25,7 +25,13 @@ pub struct Attachment {
 
 impl fmt::Display for Attachment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cluster, node, network, container_id, ifname } = self;
+        let Self {
+            cluster,
+            node,
+            network,
+            container_id,
+            ifname,
+        } = self;
         write!(f, "{cluster}/{node}/{network}/{container_id}/{ifname}")
     }
 }
@@ -77,7 +83,11 @@ pub struct Claim {
     /// One address is leased for each.
     pub entries: Vec<Entry>,
     /// Addresses that must be given; each goes to the first entry whose pools may lease it. A prefix length is ignored.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "addresses")]
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "addresses"
+    )]
     pub wanted: Vec<IpAddr>,
     /// Milliseconds from arrival after which no transaction is begun for this claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,8 +103,12 @@ fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpAddr>, 
     Vec::<String>::deserialize(deserializer)?
         .iter()
         .map(|text| {
-            let bare = text.split_once('/').map_or(text.as_str(), |(address, _)| address);
-            bare.parse().map_err(|_| serde::de::Error::custom(format!("wanted: {text:?} is not an address")))
+            let bare = text
+                .split_once('/')
+                .map_or(text.as_str(), |(address, _)| address);
+            bare.parse().map_err(|_| {
+                serde::de::Error::custom(format!("wanted: {text:?} is not an address"))
+            })
         })
         .collect()
 }

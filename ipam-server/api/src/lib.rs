@@ -16,8 +16,8 @@ pub use lease::{Lease, Leases};
 pub use pool::{Dns, DryRun, NewPool, Pool, PoolPatch, PoolState, Range, Route, Usage, Vrf};
 pub use problem::{Code, Problem};
 pub use release::{
-    CheckAnswer, CheckRequest, EntryStatus, GcRequest, PoolStatus, Release, ReleaseRequest, Released, StatusAnswer,
-    StatusRequest, ValidAttachment,
+    CheckAnswer, CheckRequest, EntryStatus, GcRequest, PoolStatus, Release, ReleaseRequest,
+    Released, StatusAnswer, StatusRequest, ValidAttachment,
 };
 
 use serde::{Deserialize, Serialize};

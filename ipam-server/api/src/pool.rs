@@ -94,7 +94,11 @@ pub struct NewPool {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<IpNetwork>,
     /// Left out: the subnet's first usable address. Null: none.
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub gateway: Option<Option<IpAddr>>,
     /// Routes that come with each address.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

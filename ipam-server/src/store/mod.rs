@@ -1,21 +1,46 @@
-//! Pools and leases in SQL. (contract; bodies follow)
+//! Pools and leases in SQL: the contract of every operation, written once.
+//!
+//! An operation is one transaction in the words of the domain. What it does stands once, in the file of its noun, over the
+//! statements of [`statements`]; `postgres` and `sqlite` hold those statements in each database's SQL, in the same order.
+//! So the order of verbs, idempotence and accounting cannot differ between the databases.
+
+mod addr;
+mod audit;
+mod claims;
+mod clock;
+mod collect;
+mod moment;
+mod pools;
+mod postgres;
+mod reads;
+mod releases;
+mod retry;
+mod rows;
+mod sqlite;
+mod statements;
+mod surgery;
+mod tidy;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use ipam_api::{
-    Attachment, CheckAnswer, CheckRequest, Claim, DryRun, GcRequest, HistoryEntry, Lease, NewPool, Page, Pool, PoolChange,
-    PoolPatch, PoolState, Release, Vrf,
+    CheckAnswer, CheckRequest, Claim, DryRun, GcRequest, HistoryEntry, Lease, NewPool, Page, Pool,
+    PoolChange, PoolPatch, PoolState, Release, Vrf,
 };
 use time::OffsetDateTime;
 
 use crate::error::Result;
 
-/// The database that pools and leases are kept in.
+pub(crate) use addr::Addr;
+
+/// The database that pools and leases are kept in. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum Store {
-    /// placeholder while the store is being written
-    Sqlite,
+    /// A cluster's: any number of servers share it.
+    Postgres(postgres::Database),
+    /// Embedded: one server per file.
+    Sqlite(sqlite::Database),
 }
 
 /// A pool and its version, which is the ETag.
@@ -88,93 +113,143 @@ pub struct PoolSummary {
     pub free: u64,
 }
 
-#[expect(clippy::todo, reason = "being written")]
-#[expect(unused_variables, reason = "being written")]
+/// Runs an operation of a module on whichever database this is.
+macro_rules! on {
+    ($store:expr, $db:ident => $operation:expr) => {
+        match $store {
+            Store::Postgres($db) => $operation.await,
+            Store::Sqlite($db) => $operation.await,
+        }
+    };
+}
+
 impl Store {
     /// Opens the database at `url` (`sqlite://FILE` or `postgres://…`) and applies the migrations.
     pub async fn open(url: &str) -> Result<Self> {
-        todo!()
+        let scheme = url.split_once("://").map_or(url, |(scheme, _)| scheme);
+        match scheme {
+            "sqlite" => Ok(Self::Sqlite(sqlite::Database::open(url).await?)),
+            "postgres" | "postgresql" => Ok(Self::Postgres(postgres::Database::open(url).await?)),
+            other => Err(crate::Error::Invalid(format!(
+                "database URL: {other:?} is neither sqlite:// nor postgres://"
+            ))),
+        }
     }
+
     /// The id that the first migration wrote.
     pub fn service_id(&self) -> &str {
-        todo!()
+        match self {
+            Self::Postgres(db) => db.service_id(),
+            Self::Sqlite(db) => db.service_id(),
+        }
     }
+
     /// Asks the database whether it serves.
     pub async fn ping(&self) -> Result<()> {
-        todo!()
+        on!(self, db => db.ping())
     }
+
     /// Finishes what is under way and closes the connections.
     pub async fn close(&self) {
-        todo!()
+        on!(self, db => db.close())
     }
+
     /// Creates a vrf; false when it existed already.
     pub async fn create_vrf(&self, name: &str) -> Result<bool> {
-        todo!()
+        on!(self, db => pools::create_vrf(db, name))
     }
+
     /// Lists vrfs by name.
     pub async fn vrfs(&self, cursor: &Cursor) -> Result<Page<Vrf>> {
-        todo!()
+        on!(self, db => pools::vrfs(db, cursor))
     }
+
     /// Creates a pool; false when it existed already with the same settings.
     pub async fn create_pool(&self, new: &NewPool) -> Result<(Versioned, bool)> {
-        todo!()
+        on!(self, db => pools::create(db, new))
     }
+
     /// One pool with its usage.
     pub async fn pool(&self, name: &str) -> Result<Versioned> {
-        todo!()
+        on!(self, db => pools::show(db, name))
     }
+
     /// Pools by name, of one vrf or of all.
     pub async fn pools(&self, vrf: Option<&str>, cursor: &Cursor) -> Result<Page<Pool>> {
-        todo!()
+        on!(self, db => pools::list(db, vrf, cursor))
     }
+
     /// Every pool's state and free addresses.
     pub async fn summary(&self) -> Result<Vec<PoolSummary>> {
-        todo!()
+        on!(self, db => pools::summary(db))
     }
+
     /// Changes a pool. `if_match`: the version that the caller saw.
-    pub async fn change_pool(&self, name: &str, patch: &PoolPatch, if_match: Option<i64>) -> Result<Versioned> {
-        todo!()
+    pub async fn change_pool(
+        &self,
+        name: &str,
+        patch: &PoolPatch,
+        if_match: Option<i64>,
+    ) -> Result<Versioned> {
+        on!(self, db => surgery::change(db, name, patch, if_match))
     }
+
     /// What `change_pool` would do.
-    pub async fn try_change_pool(&self, name: &str, patch: &PoolPatch, if_match: Option<i64>) -> Result<DryRun> {
-        todo!()
+    pub async fn try_change_pool(
+        &self,
+        name: &str,
+        patch: &PoolPatch,
+        if_match: Option<i64>,
+    ) -> Result<DryRun> {
+        on!(self, db => surgery::try_change(db, name, patch, if_match))
     }
+
     /// Deletes a pool that holds no lease.
     pub async fn delete_pool(&self, name: &str, if_match: Option<i64>) -> Result<()> {
-        todo!()
+        on!(self, db => surgery::delete(db, name, if_match))
     }
+
     /// What `delete_pool` would do.
     pub async fn try_delete_pool(&self, name: &str, if_match: Option<i64>) -> Result<DryRun> {
-        todo!()
+        on!(self, db => surgery::try_delete(db, name, if_match))
     }
-    /// Serves a batch of claims in one transaction; one answer each, in order. The caller has checked the strings.
+
+    /// Serves a batch of claims in one transaction; one answer each, in order. The caller has checked the strings, and
+    /// that no attachment is in the batch twice.
     pub async fn allocate(&self, claims: &[Claim]) -> Vec<Result<Granted>> {
-        todo!()
+        on!(self, db => claims::allocate(db, claims))
     }
+
     /// Serves a batch of releases; how many leases each freed, in order.
     pub async fn release(&self, releases: &[Releasing]) -> Vec<Result<u64>> {
-        todo!()
+        on!(self, db => releases::release(db, releases))
     }
+
     /// Frees what the node holds on the network, is not valid, and was claimed before the GC was issued.
     pub async fn collect(&self, gc: &GcRequest) -> Result<u64> {
-        todo!()
+        on!(self, db => collect::collect(db, gc))
     }
+
     /// Whether the attachment holds the addresses.
     pub async fn check(&self, check: &CheckRequest) -> Result<CheckAnswer> {
-        todo!()
+        on!(self, db => reads::check(db, check))
     }
+
     /// Leases that match, a page at a time.
     pub async fn leases(&self, filter: &LeaseFilter, cursor: &Cursor) -> Result<Page<Lease>> {
-        todo!()
+        on!(self, db => reads::leases(db, filter, cursor))
     }
+
     /// One lease by its id.
     pub async fn lease(&self, id: &str) -> Result<Lease> {
-        todo!()
+        on!(self, db => reads::lease(db, id))
     }
+
     /// The admin's release of one lease by its id.
     pub async fn release_lease(&self, id: &str) -> Result<()> {
-        todo!()
+        on!(self, db => releases::release_lease(db, id))
     }
+
     /// Who held the address: all holders, the latest first, or with `at` only the one at that time.
     pub async fn history(
         &self,
@@ -183,22 +258,23 @@ impl Store {
         at: Option<OffsetDateTime>,
         cursor: &Cursor,
     ) -> Result<Page<HistoryEntry>> {
-        todo!()
+        on!(self, db => reads::history(db, vrf, address, at, cursor))
     }
+
     /// How a pool was changed, the latest first.
     pub async fn pool_changes(&self, pool: &str, cursor: &Cursor) -> Result<Page<PoolChange>> {
-        todo!()
+        on!(self, db => pools::changes(db, pool, cursor))
     }
+
     /// One round of background work: prunes history older than `keep` and old order marks, and goes on with range
     /// surgery that a crash left. True when there is more to do at once.
     pub async fn tidy(&self, keep: Duration) -> Result<bool> {
-        todo!()
+        on!(self, db => tidy::tidy(db, keep))
     }
-    /// Checks the accounting of every pool (free + leased + cooling + quarantined + reserved = size); what is wrong, in words.
+
+    /// Checks the accounting of every pool (free + leased + cooling + quarantined + reserved = size, and the rows of free
+    /// space against it); what is wrong, in words.
     pub async fn audit(&self) -> Result<Vec<String>> {
-        todo!()
+        on!(self, db => audit::audit(db))
     }
 }
-
-#[expect(unused, reason = "being written")]
-fn unused(_: Attachment) {}

@@ -1,1 +1,8 @@
-//! Harness.
+//! What tests and examples share: databases, servers, namespaces, binaries.
+
+pub mod binaries;
+pub mod namespaces;
+pub mod postgres;
+pub mod require;
+pub mod rest;
+pub mod server;

@@ -1,0 +1,230 @@
+//! The tables' rows as both engines read and write them.
+
+use std::collections::BTreeMap;
+
+use ipam_api::{Attachment, Dns, Pod, Range, Route};
+use ipnetwork::IpNetwork;
+use sqlx::FromRow;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::addr::Addr;
+use super::moment::Moment;
+
+/// `pool`, with its vrf's name.
+#[derive(Clone, Debug, FromRow)]
+pub(crate) struct PoolRow {
+    pub(crate) id: i64,
+    pub(crate) name: String,
+    pub(crate) vrf_id: i64,
+    pub(crate) vrf: String,
+    pub(crate) subnet_first: Addr,
+    pub(crate) subnet_last: Addr,
+    pub(crate) prefix_len: i32,
+    pub(crate) gateway: Option<Addr>,
+    pub(crate) ranges: Option<Json<Vec<Range>>>,
+    pub(crate) exclude: Json<Vec<IpNetwork>>,
+    pub(crate) routes: Json<Vec<Route>>,
+    pub(crate) dns: Json<Dns>,
+    pub(crate) labels: Json<BTreeMap<String, String>>,
+    pub(crate) reuse_delay_s: i64,
+    pub(crate) state: String,
+    pub(crate) version: i64,
+    pub(crate) created_at: Moment,
+    pub(crate) updated_at: Moment,
+}
+
+/// `pool_counter`.
+#[derive(Clone, Debug, PartialEq, FromRow)]
+pub(crate) struct CounterRow {
+    pub(crate) pool_id: i64,
+    pub(crate) leased: i64,
+    pub(crate) leased_reserved: i64,
+    pub(crate) quarantined: i64,
+    pub(crate) returned: i64,
+    pub(crate) fresh_from: Addr,
+    pub(crate) returned_from_at: Moment,
+    pub(crate) returned_from: Addr,
+    pub(crate) returned_first: bool,
+    pub(crate) probe_at: Moment,
+    pub(crate) last_at: Moment,
+}
+
+/// `free_range`; `free_at` is [`Moment::NEVER`] for never-used space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromRow)]
+pub(crate) struct FreeRow {
+    pub(crate) pool_id: i64,
+    pub(crate) first: Addr,
+    pub(crate) last: Addr,
+    pub(crate) free_at: Moment,
+}
+
+/// `pool_removal` and `pool_range`: an interval of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromRow)]
+pub(crate) struct IntervalRow {
+    pub(crate) pool_id: i64,
+    pub(crate) first: Addr,
+    pub(crate) last: Addr,
+}
+
+/// `node`.
+#[derive(Clone, Debug, FromRow)]
+pub(crate) struct NodeRow {
+    pub(crate) id: i64,
+    pub(crate) cluster: String,
+    pub(crate) name: String,
+    pub(crate) machine_id: Option<String>,
+    pub(crate) boot_id: Option<String>,
+}
+
+/// `attachment`.
+#[derive(Clone, Debug, PartialEq, FromRow)]
+pub(crate) struct AttachmentRow {
+    pub(crate) id: Uuid,
+    pub(crate) cluster: String,
+    pub(crate) node: String,
+    pub(crate) network: String,
+    pub(crate) container_id: String,
+    pub(crate) ifname: String,
+    pub(crate) claim_boot: Option<String>,
+    pub(crate) claim_issued: Option<i64>,
+    pub(crate) granted_issued: Option<i64>,
+    pub(crate) release_boot: Option<String>,
+    pub(crate) release_issued: Option<i64>,
+    pub(crate) released_at: Option<Moment>,
+    pub(crate) pod_namespace: Option<String>,
+    pub(crate) pod_name: Option<String>,
+    pub(crate) pod_uid: Option<String>,
+}
+
+impl AttachmentRow {
+    /// A row without any mark.
+    pub(crate) fn new(key: &Attachment) -> Self {
+        Self {
+            id: Uuid::now_v7(),
+            cluster: key.cluster.clone(),
+            node: key.node.clone(),
+            network: key.network.clone(),
+            container_id: key.container_id.clone(),
+            ifname: key.ifname.clone(),
+            claim_boot: None,
+            claim_issued: None,
+            granted_issued: None,
+            release_boot: None,
+            release_issued: None,
+            released_at: None,
+            pod_namespace: None,
+            pod_name: None,
+            pod_uid: None,
+        }
+    }
+
+    /// The attachment that it is about.
+    pub(crate) fn key(&self) -> Attachment {
+        Attachment {
+            cluster: self.cluster.clone(),
+            node: self.node.clone(),
+            network: self.network.clone(),
+            container_id: self.container_id.clone(),
+            ifname: self.ifname.clone(),
+        }
+    }
+
+    /// The pod's identity.
+    pub(crate) fn pod(&self) -> Pod {
+        Pod {
+            namespace: self.pod_namespace.clone(),
+            name: self.pod_name.clone(),
+            uid: self.pod_uid.clone(),
+        }
+    }
+}
+
+/// `lease`.
+#[derive(Clone, Debug, PartialEq, FromRow)]
+pub(crate) struct LeaseRow {
+    pub(crate) attachment_id: Uuid,
+    pub(crate) entry: i32,
+    pub(crate) vrf_id: i64,
+    pub(crate) address: Addr,
+    pub(crate) pool_id: i64,
+    pub(crate) owner: Option<String>,
+    pub(crate) created_at: Moment,
+}
+
+impl LeaseRow {
+    /// The lease's id as clients see it.
+    pub(crate) fn public_id(&self) -> String {
+        public_id(self.attachment_id, self.entry)
+    }
+}
+
+/// A lease's id: the lease set's, and the entry in it.
+pub(crate) fn public_id(attachment_id: Uuid, entry: i32) -> String {
+    format!("{}-{entry}", attachment_id.simple())
+}
+
+/// Takes a lease's id apart; nothing when it has another form.
+pub(crate) fn parse_public_id(id: &str) -> Option<(Uuid, i32)> {
+    let (attachment, entry) = id.split_once('-')?;
+    Some((Uuid::try_parse(attachment).ok()?, entry.parse().ok()?))
+}
+
+/// A lease with its attachment, as lists show it.
+#[derive(Clone, Debug, FromRow)]
+pub(crate) struct HeldRow {
+    #[sqlx(flatten)]
+    pub(crate) lease: LeaseRow,
+    #[sqlx(flatten)]
+    pub(crate) attachment: AttachmentRow,
+}
+
+/// `history`.
+#[derive(Clone, Debug, FromRow)]
+pub(crate) struct HistoryRow {
+    pub(crate) id: i64,
+    pub(crate) attachment_id: Uuid,
+    pub(crate) entry: i32,
+    pub(crate) address: Addr,
+    pub(crate) pool: String,
+    pub(crate) cluster: String,
+    pub(crate) node: String,
+    pub(crate) network: String,
+    pub(crate) container_id: String,
+    pub(crate) ifname: String,
+    pub(crate) pod_namespace: Option<String>,
+    pub(crate) pod_name: Option<String>,
+    pub(crate) pod_uid: Option<String>,
+    pub(crate) owner: Option<String>,
+    pub(crate) created_at: Moment,
+    pub(crate) released_at: Moment,
+    pub(crate) reason: String,
+}
+
+/// `pool_change`.
+#[derive(Clone, Debug, FromRow)]
+pub(crate) struct PoolChangeRow {
+    pub(crate) id: i64,
+    pub(crate) pool: String,
+    pub(crate) at: Moment,
+    pub(crate) action: String,
+    pub(crate) settings: Json<serde_json::Value>,
+}
+
+/// Which leases a list shows, in the database's words.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LeaseQuery {
+    pub(crate) vrf_id: Option<i64>,
+    pub(crate) pool_id: Option<i64>,
+    /// The address, or the bounds of the pool's subnet: they keep the walk along the index short.
+    pub(crate) between: Option<(Addr, Addr)>,
+    pub(crate) cluster: Option<String>,
+    pub(crate) node: Option<String>,
+    pub(crate) network: Option<String>,
+    pub(crate) container_id: Option<String>,
+    pub(crate) pod_namespace: Option<String>,
+    pub(crate) pod_name: Option<String>,
+    /// Only what comes after this (vrf, address).
+    pub(crate) after: Option<(i64, Addr)>,
+    pub(crate) limit: i64,
+}

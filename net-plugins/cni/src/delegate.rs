@@ -1,0 +1,195 @@
+//! Running another plugin on behalf of this one: a main plugin its IPAM plugin.
+
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command as Process, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::conf::NetConf;
+use crate::error::Error;
+use crate::invocation::{Command, Invocation};
+use crate::result::CniResult;
+
+/// The most that is read of a delegate's output, in bytes.
+const MAX_STDOUT: u64 = 4 << 20;
+
+/// The plugin's program: the first regular file named `kind` in the folders of `path`.
+pub fn find(kind: &str, path: &[PathBuf]) -> Result<PathBuf, Error> {
+    if kind.is_empty() {
+        return Err(Error::internal("no plugin name provided"));
+    }
+    if kind.contains('/') {
+        return Err(Error::internal(format!("invalid plugin name: {kind}")));
+    }
+    // An empty entry would mean the working directory, which is whatever the runtime's happens to be.
+    (path.iter().filter(|folder| !folder.as_os_str().is_empty()))
+        .map(|folder| folder.join(kind))
+        .find(|file| file.is_file())
+        .ok_or_else(|| {
+            let folders: Vec<_> = path.iter().map(|p| p.to_string_lossy()).collect();
+            let folders = folders.join(" ");
+            Error::internal(format!(
+                "failed to find plugin {kind:?} in path [{folders}]"
+            ))
+        })
+}
+
+/// Runs ADD of the plugin `kind` and reads its result. After a failure the caller should run its DEL (clause 34).
+pub fn add(
+    kind: &str,
+    invocation: &Invocation,
+    conf: &NetConf,
+    deadline: Instant,
+) -> Result<CniResult, Error> {
+    let output = execute(kind, Command::Add, invocation, deadline)?;
+    let value: Value = serde_json::from_slice(&output).map_err(|e| {
+        let output = String::from_utf8_lossy(&output);
+        Error::decode(format!(
+            "plugin {kind:?} printed no result but {output:?}: {e}"
+        ))
+    })?;
+    CniResult::from_json(&value, conf.cni_version)
+}
+
+/// Runs any other command of the plugin `kind`.
+pub fn call(
+    kind: &str,
+    command: Command,
+    invocation: &Invocation,
+    deadline: Instant,
+) -> Result<(), Error> {
+    execute(kind, command, invocation, deadline).map(drop)
+}
+
+/// Runs the plugin to its end and returns what it printed. Its error object becomes ours unchanged.
+fn execute(
+    kind: &str,
+    command: Command,
+    invocation: &Invocation,
+    deadline: Instant,
+) -> Result<Vec<u8>, Error> {
+    let program = find(kind, &invocation.path)?;
+    let mut child = spawn(&program, command, invocation, deadline)?;
+    let outcome = converse(&mut child, &invocation.stdin, deadline);
+    let Some((output, status)) = outcome else {
+        // Already gone, or killed now; either way it is reaped.
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(Error::try_again(format!(
+            "plugin {kind:?} did not finish {command} in time and was killed"
+        )));
+    };
+    let output =
+        output.map_err(|e| Error::io(format!("cannot read the output of plugin {kind:?}: {e}")))?;
+    if output.len() as u64 > MAX_STDOUT {
+        return Err(Error::decode(format!(
+            "plugin {kind:?} printed more than {MAX_STDOUT} bytes"
+        )));
+    }
+    if status.success() {
+        return Ok(output);
+    }
+    Err(error_of(&output, status))
+}
+
+/// Starts the program with this process's environment, the command replaced. A program that is being written just now
+/// (an installer at work) cannot be started for a moment; that is waited for.
+fn spawn(
+    program: &Path,
+    command: Command,
+    invocation: &Invocation,
+    deadline: Instant,
+) -> Result<Child, Error> {
+    let mut process = Process::new(program);
+    process
+        .env("CNI_COMMAND", command.as_str())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit());
+    for (name, value) in [
+        ("CNI_CONTAINERID", &invocation.container_id),
+        ("CNI_NETNS", &invocation.netns),
+        ("CNI_IFNAME", &invocation.ifname),
+        ("CNI_ARGS", &invocation.args),
+    ] {
+        if !value.is_empty() {
+            process.env(name, value);
+        }
+    }
+    if let Ok(path) = std::env::join_paths(&invocation.path) {
+        process.env("CNI_PATH", path);
+    }
+    loop {
+        match process.spawn() {
+            Err(e) if e.kind() == ErrorKind::ExecutableFileBusy && Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            other => {
+                return other
+                    .map_err(|e| Error::io(format!("cannot start {}: {e}", program.display())));
+            }
+        }
+    }
+}
+
+/// Feeds the child and waits for its output and its end; `None` when the deadline passes first.
+///
+/// The threads are left alone then: a grandchild may hold the pipes open for longer than anybody wants to wait.
+fn converse(
+    child: &mut Child,
+    input: &[u8],
+    deadline: Instant,
+) -> Option<(std::io::Result<Vec<u8>>, ExitStatus)> {
+    let mut stdin = child.stdin.take()?;
+    let stdout = child.stdout.take()?;
+    let input = input.to_vec();
+    // A plugin may answer without reading its input.
+    thread::spawn(move || drop(stdin.write_all(&input)));
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut output = Vec::new();
+        let read = stdout.take(MAX_STDOUT + 1).read_to_end(&mut output);
+        drop(sender.send(read.map(|_| output)));
+    });
+    let output = receiver.recv_timeout(left(deadline)).ok()?;
+    Some((output, wait(child, deadline)?))
+}
+
+/// A plugin ends right after it closes its output, so that short naps cost next to nothing.
+fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
+    let mut nap = Duration::from_micros(50);
+    loop {
+        if let Some(status) = child.try_wait().ok()? {
+            return Some(status);
+        }
+        if left(deadline).is_zero() {
+            return None;
+        }
+        thread::sleep(nap);
+        nap = (nap * 2).min(Duration::from_millis(10));
+    }
+}
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}
+
+fn error_of(output: &[u8], status: ExitStatus) -> Error {
+    if output.trim_ascii().is_empty() {
+        return Error::internal(format!("netplugin failed with no error message: {status}"));
+    }
+    let parsed = serde_json::from_slice(output).and_then(|value: Value| Error::from_json(&value));
+    parsed.unwrap_or_else(|e| {
+        let output = String::from_utf8_lossy(output);
+        Error::internal(format!(
+            "netplugin failed but error parsing its diagnostic message {output:?}: {e}"
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests;

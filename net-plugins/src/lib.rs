@@ -1,0 +1,1 @@
+//! The main CNI plugins on rtnetlink.

@@ -1,0 +1,1 @@
+//! A small REST client for tests, over `http://` and `unix://`.
