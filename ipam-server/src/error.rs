@@ -49,13 +49,13 @@ pub enum Error {
     )]
     AttachmentDiffers {
         /// The attachment.
-        attachment: Attachment,
+        attachment: Box<Attachment>,
         /// What it holds.
         held: String,
     },
     /// A release of this attachment, issued later than this claim, was served already.
     #[error("a release of attachment {0} that was issued after this claim was served already")]
-    Superseded(Attachment),
+    Superseded(Box<Attachment>),
     /// Two machines use one node name.
     #[error("node {node:?} of cluster {cluster:?}: {detail}")]
     NodeNameConflict {
