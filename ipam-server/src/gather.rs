@@ -213,72 +213,65 @@ impl<W: Work> Gather<W> {
     }
 
     async fn serve(&self, batch: Vec<Waiting<W>>) {
-        let now = Instant::now();
+        let begun = Instant::now();
         let mut works = Vec::with_capacity(batch.len());
         let mut askers = Vec::with_capacity(batch.len());
         let mut waited = Duration::ZERO;
         for one in batch {
-            if one.until <= now {
+            if one.until <= begun {
                 // Nobody listens any more when the asker is gone.
                 let _ = one.asker.send(Err(overdue()));
             } else if W::UNWATCHED || !one.asker.is_closed() {
-                waited = waited.max(now - one.since);
+                waited = waited.max(begun - one.since);
                 works.push(one.work);
-                askers.push((one.asker, one.until));
+                askers.push(one.asker);
             }
         }
         if works.is_empty() {
             return;
         }
         let works = Arc::new(works);
-        let answers = self.transaction(&works, 0..works.len()).await;
+        let answers = self.answers(&works).await;
         tracing::debug!(
             served = works.len(),
             waited_us = waited.as_micros(),
-            took_us = now.elapsed().as_micros(),
+            took_us = begun.elapsed().as_micros(),
             "one transaction for {}",
             W::NAME
         );
-        let mut failed = Vec::new();
-        for (index, ((asker, until), answer)) in askers.into_iter().zip(answers).enumerate() {
-            if works.len() > 1 && matches!(answer, Err(Error::Internal(_))) {
-                failed.push((index, asker, until));
-            } else {
-                let _ = asker.send(answer);
+        for (asker, answer) in askers.into_iter().zip(answers) {
+            let _ = asker.send(answer);
+        }
+    }
+
+    async fn answers(&self, works: &Arc<Vec<W>>) -> Vec<Result<W::Answer>> {
+        if let Ok(answers) = self.transaction(works, 0..works.len()).await {
+            return answers;
+        }
+        // A panic. It may be the fault of one of them only.
+        let mut answers = Vec::with_capacity(works.len());
+        for index in 0..works.len() {
+            match self.transaction(works, index..index + 1).await {
+                Ok(one) => answers.extend(one),
+                Err(text) => answers.push(Err(Error::internal(text))),
             }
         }
-        // Another try cannot mend what failed, but it may be the fault of one of them only.
-        for (index, asker, until) in failed {
-            let _ = asker.send(self.alone(&works, index, until).await);
-        }
+        answers
     }
 
-    async fn alone(&self, works: &Arc<Vec<W>>, index: usize, until: Instant) -> Result<W::Answer> {
-        if until <= Instant::now() {
-            return Err(overdue());
-        }
-        let mut answers = self.transaction(works, index..index + 1).await;
-        answers.pop().unwrap_or_else(|| Err(unanswered()))
-    }
-
-    /// Runs in a task of its own, so that a panic fails this batch and not the lane.
+    /// Runs in a task of its own, so that a panic fails what panicked and not the lane.
     async fn transaction(
         &self,
         works: &Arc<Vec<W>>,
         range: Range<usize>,
-    ) -> Vec<Result<W::Answer>> {
+    ) -> Result<Vec<Result<W::Answer>>, String> {
         let count = range.len();
         let (store, works) = (self.0.store.clone(), Arc::clone(works));
         let run = tokio::spawn(async move { W::run(&store, &works[range]).await });
         match run.await {
-            Ok(answers) if answers.len() == count => answers,
-            Ok(_) => (0..count).map(|_| Err(unanswered())).collect(),
-            Err(error) => {
-                let text = error.to_string();
-                (0..count)
-                    .map(|_| Err(Error::internal(text.clone())))
-                    .collect()
-            }
+            Ok(answers) if answers.len() == count => Ok(answers),
+            Ok(answers) => Err(format!("{} answers for {count} {}", answers.len(), W::NAME)),
+            Err(error) => Err(error.to_string()),
         }
     }
 
@@ -313,8 +306,4 @@ fn next_batch<W: Work>(line: &mut VecDeque<Waiting<W>>) -> Vec<Waiting<W>> {
 
 fn overdue() -> Error {
     Error::unavailable("the deadline passed before its turn came; nothing was done")
-}
-
-fn unanswered() -> Error {
-    Error::internal("the store did not answer every part of a batch")
 }
