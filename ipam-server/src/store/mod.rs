@@ -19,6 +19,8 @@ mod rows;
 mod sqlite;
 mod statements;
 mod surgery;
+#[cfg(test)]
+mod tests;
 mod tidy;
 
 use std::net::IpAddr;
