@@ -178,7 +178,12 @@ async fn each_release_of_a_batch_is_counted(store: Store) {
     grant(&store, &claim("c2", &["a"])).await;
     grant(&store, &claim("c3", &["b", "b", "a"])).await;
     let batch = ["c3", "unknown", "c1", "c2"].map(del);
-    let counts: Vec<_> = store.release(&batch).await.into_iter().map(|count| count.expect("freed")).collect();
+    let counts: Vec<_> = store
+        .release(&batch)
+        .await
+        .into_iter()
+        .map(|count| count.expect("freed"))
+        .collect();
     assert_eq!(counts, [3, 0, 2, 1]);
     assert!(all_leases(&store).await.is_empty());
 }

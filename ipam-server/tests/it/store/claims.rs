@@ -35,11 +35,22 @@ async fn a_claim_gets_one_lease_per_entry_in_order(store: Store) {
     dual_stack(&store).await;
     let granted = grant(&store, &claim("c1", &["v6", "v4", "v6"])).await;
     assert!(granted.fresh);
-    let pools: Vec<_> = granted.leases.iter().map(|lease| lease.pool.as_str()).collect();
+    let pools: Vec<_> = granted
+        .leases
+        .iter()
+        .map(|lease| lease.pool.as_str())
+        .collect();
     assert_eq!(pools, ["v6", "v4", "v6"]);
-    let families: Vec<_> = addresses(&granted.leases).iter().map(|ip| ip.is_ipv6()).collect();
+    let families: Vec<_> = addresses(&granted.leases)
+        .iter()
+        .map(|ip| ip.is_ipv6())
+        .collect();
     assert_eq!(families, [true, false, true]);
-    let mut ids: Vec<_> = granted.leases.iter().map(|lease| lease.id.clone()).collect();
+    let mut ids: Vec<_> = granted
+        .leases
+        .iter()
+        .map(|lease| lease.id.clone())
+        .collect();
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), 3, "each lease has an id of its own");
@@ -102,7 +113,11 @@ async fn a_full_pool_does_not_hold_up_the_entries_after_it(store: Store) {
     create(&store, &pool("c", "10.2.0.0/24")).await;
     lease(&store, "full", "a").await;
     let granted = grant(&store, &claim("c1", &["a,b", "b,c", "a,c"])).await;
-    let pools: Vec<_> = granted.leases.iter().map(|lease| lease.pool.as_str()).collect();
+    let pools: Vec<_> = granted
+        .leases
+        .iter()
+        .map(|lease| lease.pool.as_str())
+        .collect();
     assert_eq!(pools, ["b", "c", "c"]);
 }
 
@@ -121,7 +136,10 @@ async fn one_container_id_on_two_nodes_is_two_attachments(store: Store) {
     create(&store, &pool("a", "10.0.0.0/24")).await;
     let first = claim("c1", &["a"]);
     let second = Claim {
-        attachment: Attachment { node: "n2".to_owned(), ..key("c1") },
+        attachment: Attachment {
+            node: "n2".to_owned(),
+            ..key("c1")
+        },
         ..first.clone()
     };
     let one = grant(&store, &first).await;
@@ -140,13 +158,25 @@ async fn interfaces_and_networks_and_clusters_are_told_apart(store: Store) {
     create(&store, &pool("a", "10.0.0.0/24")).await;
     let keys = [
         key("c1"),
-        Attachment { ifname: "eth1".to_owned(), ..key("c1") },
-        Attachment { network: "other".to_owned(), ..key("c1") },
-        Attachment { cluster: "other".to_owned(), ..key("c1") },
+        Attachment {
+            ifname: "eth1".to_owned(),
+            ..key("c1")
+        },
+        Attachment {
+            network: "other".to_owned(),
+            ..key("c1")
+        },
+        Attachment {
+            cluster: "other".to_owned(),
+            ..key("c1")
+        },
         key("c2"),
     ];
     for attachment in keys {
-        let asked = Claim { attachment, ..claim("c1", &["a"]) };
+        let asked = Claim {
+            attachment,
+            ..claim("c1", &["a"])
+        };
         assert!(grant(&store, &asked).await.fresh);
     }
     assert_eq!(usage(&store, "a").await.leased, 5);
@@ -204,7 +234,9 @@ async fn another_claim_of_a_holder_replaces_in_a_newer_boot(store: Store) {
     assert_eq!((usage.leased, usage.cooling), (0, 2), "the old ones rest");
     for old in &first.leases {
         assert_refused!(store.lease(&old.id).await, Error::LeaseNotFound(_));
-        let past = store.history("default", old.address.ip(), None, &first_page(10)).await;
+        let past = store
+            .history("default", old.address.ip(), None, &first_page(10))
+            .await;
         let past = past.expect("a history").items;
         assert_eq!(past[0].reason.as_deref(), Some("replaced"));
     }
@@ -242,8 +274,14 @@ async fn a_claim_after_its_release_is_a_new_lease(store: Store) {
     let second = grant(&store, &claim("c1", &["a"])).await;
     assert!(second.fresh);
     assert_eq!(addresses(&first.leases), addresses(&second.leases));
-    assert_ne!(first.leases[0].id, second.leases[0].id, "ids are never used again");
-    assert_refused!(store.lease(&first.leases[0].id).await, Error::LeaseNotFound(_));
+    assert_ne!(
+        first.leases[0].id, second.leases[0].id,
+        "ids are never used again"
+    );
+    assert_refused!(
+        store.lease(&first.leases[0].id).await,
+        Error::LeaseNotFound(_)
+    );
     assert_refused!(
         store.release_lease(&first.leases[0].id).await,
         Error::LeaseNotFound(_)
@@ -257,14 +295,19 @@ async fn the_pod_is_recorded_on_the_lease(store: Store) {
         name: Some("web-0".to_owned()),
         uid: Some("7f".to_owned()),
     };
-    let asked = Claim { pod: Some(pod.clone()), ..claim("c1", &["a"]) };
+    let asked = Claim {
+        pod: Some(pod.clone()),
+        ..claim("c1", &["a"])
+    };
     let granted = grant(&store, &asked).await;
     assert_eq!(granted.leases[0].pod, pod);
     let again = grant(&store, &claim("c1", &["a"])).await;
     assert_eq!(again.leases[0].pod, pod, "what was told once stays");
     let address = granted.leases[0].address.ip();
     release(&store, del("c1")).await;
-    let past = store.history("default", address, None, &first_page(1)).await;
+    let past = store
+        .history("default", address, None, &first_page(1))
+        .await;
     assert_eq!(past.expect("a history").items[0].pod, pod);
     // The next sandbox of this attachment may be another pod's.
     let next = grant(&store, &claim("c1", &["a"])).await;

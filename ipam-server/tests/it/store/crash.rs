@@ -16,7 +16,9 @@ async fn answered_leases_survive_a_crash_of_postgres_and_the_store_reconnects() 
     let store = open(&cluster.database()).await;
     create(&store, &pool("a", "10.0.0.0/16")).await;
     for signal in [Signal::SIGKILL, Signal::SIGQUIT, Signal::SIGINT] {
-        let claims: Vec<_> = (0..50).map(|n| claim(&format!("{signal}-{n}"), &["a"])).collect();
+        let claims: Vec<_> = (0..50)
+            .map(|n| claim(&format!("{signal}-{n}"), &["a"]))
+            .collect();
         let mut answered = Vec::new();
         for answer in store.allocate(&claims).await {
             answered.extend(answer.expect("there is room").leases);
@@ -32,10 +34,17 @@ async fn answered_leases_survive_a_crash_of_postgres_and_the_store_reconnects() 
             pass(Duration::from_millis(50)).await;
         }
         for lease in answered {
-            assert_eq!(store.lease(&lease.id).await.expect("it was answered"), lease);
+            assert_eq!(
+                store.lease(&lease.id).await.expect("it was answered"),
+                lease
+            );
         }
         let again = store.allocate(&claims).await;
-        assert!(again.iter().all(|answer| matches!(answer, Ok(granted) if !granted.fresh)));
+        assert!(
+            again
+                .iter()
+                .all(|answer| matches!(answer, Ok(granted) if !granted.fresh))
+        );
         audit(&store).await;
     }
     store.close().await;

@@ -36,9 +36,15 @@ async fn a_pool_leases_exactly_what_it_has(store: Store) {
     }
     let expected = [5, 6, 7, 11, 250, 251, 252, 253, 254].map(|n| ip(&format!("10.0.0.{n}")));
     assert_eq!(leased, BTreeSet::from(expected));
-    assert_refused!(allocate(&store, &claim("c9", &["a"])).await, Error::PoolExhausted { .. });
+    assert_refused!(
+        allocate(&store, &claim("c9", &["a"])).await,
+        Error::PoolExhausted { .. }
+    );
     let usage = usage(&store, "a").await;
-    assert_eq!((usage.size, usage.leased, usage.reserved, usage.free), (11, 9, 2, 0));
+    assert_eq!(
+        (usage.size, usage.leased, usage.reserved, usage.free),
+        (11, 9, 2, 0)
+    );
 }
 
 async fn a_full_pool_says_how_full_it_is(store: Store) {
@@ -82,7 +88,9 @@ async fn resting_addresses_tell_when_to_come_back(store: Store) {
     create(&store, &resting(100, pool("a", "10.0.0.0/30"))).await;
     lease(&store, "c1", "a").await;
     release(&store, del("c1")).await;
-    let seconds = retry_after(&store, "a").await.expect("only resting ones are left");
+    let seconds = retry_after(&store, "a")
+        .await
+        .expect("only resting ones are left");
     assert!((50..=100).contains(&seconds), "{seconds}");
 }
 
@@ -118,5 +126,8 @@ async fn a_fragmented_pool_leases_its_last_address(store: Store) {
     for answer in store.allocate(&again).await {
         answer.expect("there is room");
     }
-    assert_refused!(allocate(&store, &claim("e", &["a"])).await, Error::PoolExhausted { .. });
+    assert_refused!(
+        allocate(&store, &claim("e", &["a"])).await,
+        Error::PoolExhausted { .. }
+    );
 }

@@ -35,7 +35,10 @@ async fn a_gc_frees_what_is_not_valid(store: Store) {
     }
     assert_eq!(collect(&store, &gc(&["c1", "c3", "never-seen"])).await, 2);
     let left: Vec<_> = all_leases(&store).await;
-    let mut left: Vec<_> = left.iter().map(|lease| lease.attachment.container_id.as_str()).collect();
+    let mut left: Vec<_> = left
+        .iter()
+        .map(|lease| lease.attachment.container_id.as_str())
+        .collect();
     left.sort_unstable();
     assert_eq!(left, ["c1", "c3"]);
     assert_eq!(collect(&store, &gc(&["c1", "c3"])).await, 0);
@@ -53,14 +56,36 @@ async fn a_gc_with_an_empty_list_frees_everything_in_its_scope(store: Store) {
 async fn a_gc_touches_no_other_node_network_or_cluster(store: Store) {
     one_pool(&store).await;
     let others = [
-        Attachment { node: "n2".to_owned(), ..key("c1") },
-        Attachment { network: "other".to_owned(), ..key("c1") },
-        Attachment { cluster: "other".to_owned(), ..key("c1") },
-        Attachment { node: "n".to_owned(), ..key("c1") },
-        Attachment { node: "n11".to_owned(), ..key("c1") },
+        Attachment {
+            node: "n2".to_owned(),
+            ..key("c1")
+        },
+        Attachment {
+            network: "other".to_owned(),
+            ..key("c1")
+        },
+        Attachment {
+            cluster: "other".to_owned(),
+            ..key("c1")
+        },
+        Attachment {
+            node: "n".to_owned(),
+            ..key("c1")
+        },
+        Attachment {
+            node: "n11".to_owned(),
+            ..key("c1")
+        },
     ];
     for attachment in others.clone() {
-        grant(&store, &Claim { attachment, ..claim("c1", &["a"]) }).await;
+        grant(
+            &store,
+            &Claim {
+                attachment,
+                ..claim("c1", &["a"])
+            },
+        )
+        .await;
     }
     lease(&store, "c1", "a").await;
     assert_eq!(collect(&store, &gc(&[])).await, 1);
@@ -70,8 +95,18 @@ async fn a_gc_touches_no_other_node_network_or_cluster(store: Store) {
 async fn a_valid_attachment_is_a_container_and_an_interface(store: Store) {
     one_pool(&store).await;
     for ifname in ["eth0", "eth1", "net1"] {
-        let attachment = Attachment { ifname: ifname.to_owned(), ..key("c1") };
-        grant(&store, &Claim { attachment, ..claim("c1", &["a"]) }).await;
+        let attachment = Attachment {
+            ifname: ifname.to_owned(),
+            ..key("c1")
+        };
+        grant(
+            &store,
+            &Claim {
+                attachment,
+                ..claim("c1", &["a"])
+            },
+        )
+        .await;
     }
     let gc = GcRequest {
         valid: vec![ValidAttachment {
@@ -107,7 +142,9 @@ async fn a_gc_frees_what_a_boot_that_the_node_has_left_held(store: Store) {
     grant(&store, &issued(BOOT, 1_000_000, claim("old", &["a"]))).await;
     assert_eq!(collect(&store, &gc_issued("boot-2", 5, &[])).await, 1);
     // The gc was the first to be seen in the new boot: the old one is left by it.
-    let back = store.allocate(&[issued(BOOT, 1_000_001, claim("c", &["a"]))]).await;
+    let back = store
+        .allocate(&[issued(BOOT, 1_000_001, claim("c", &["a"]))])
+        .await;
     assert!(back[0].is_err());
 }
 
@@ -131,7 +168,10 @@ async fn a_gc_does_not_free_what_it_cannot_order_against(store: Store) {
 async fn a_gc_on_a_new_node_frees_nothing(store: Store) {
     one_pool(&store).await;
     lease(&store, "c1", "a").await;
-    let gc = GcRequest { node: "never-seen".to_owned(), ..gc(&[]) };
+    let gc = GcRequest {
+        node: "never-seen".to_owned(),
+        ..gc(&[])
+    };
     assert_eq!(collect(&store, &gc).await, 0);
     assert_eq!(all_leases(&store).await.len(), 1);
 }
@@ -148,7 +188,10 @@ async fn a_gc_of_more_than_a_thousand_attachments_is_complete(store: Store) {
     let valid: Vec<_> = names.iter().step_by(100).map(String::as_str).collect();
     assert_eq!(collect(&store, &gc(&valid)).await, 1_188);
     let left = all_leases(&store).await;
-    assert!(left.iter().all(|lease| valid.contains(&lease.attachment.container_id.as_str())));
+    assert!(
+        left.iter()
+            .all(|lease| valid.contains(&lease.attachment.container_id.as_str()))
+    );
     assert_eq!(left.len(), 12);
 }
 
@@ -157,8 +200,13 @@ async fn a_gc_frees_every_entry_and_says_so_in_the_history(store: Store) {
     let granted = grant(&store, &claim("c1", &["a", "a"])).await;
     assert_eq!(collect(&store, &gc(&[])).await, 2);
     for address in addresses(&granted.leases) {
-        let past = store.history("default", address, None, &first_page(10)).await;
-        assert_eq!(past.expect("a history").items[0].reason.as_deref(), Some("gc"));
+        let past = store
+            .history("default", address, None, &first_page(10))
+            .await;
+        assert_eq!(
+            past.expect("a history").items[0].reason.as_deref(),
+            Some("gc")
+        );
     }
 }
 
@@ -167,5 +215,9 @@ async fn the_late_del_of_something_collected_succeeds(store: Store) {
     grant(&store, &issued(BOOT, 1, claim("c1", &["a"]))).await;
     assert_eq!(collect(&store, &gc_issued(BOOT, 2, &[])).await, 1);
     assert_eq!(release(&store, del_issued(BOOT, 3, "c1")).await, 0);
-    assert!(grant(&store, &issued(BOOT, 4, claim("c1", &["a"]))).await.fresh);
+    assert!(
+        grant(&store, &issued(BOOT, 4, claim("c1", &["a"])))
+            .await
+            .fresh
+    );
 }

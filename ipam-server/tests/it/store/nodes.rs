@@ -142,7 +142,11 @@ async fn the_other_nodes_of_a_batch_are_served(store: Store) {
         },
         ..from("m2", "boot-2", 1, "c1")
     };
-    let batch = [from("m2", "boot-2", 1, "c2"), elsewhere, from("m1", "boot-1", 2, "c3")];
+    let batch = [
+        from("m2", "boot-2", 1, "c2"),
+        elsewhere,
+        from("m1", "boot-1", 2, "c3"),
+    ];
     let mut answers = store.allocate(&batch).await.into_iter();
     let mut next = || answers.next().expect("one answer per claim");
     assert_refused!(next(), Error::NodeNameConflict { .. });

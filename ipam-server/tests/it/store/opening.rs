@@ -92,6 +92,9 @@ async fn servers_that_start_at_once_on_an_empty_postgres_are_one_service() {
     create(&stores.0, &pool("a", "10.0.0.0/24")).await;
     let address = lease(&stores.1, "c1", "a").await;
     assert_eq!(held(&stores.2, "c1").await, [address]);
-    assert_refused!(stores.3.create_pool(&pool("b", "10.0.0.0/16")).await, Error::RangesOverlap(_));
+    assert_refused!(
+        stores.3.create_pool(&pool("b", "10.0.0.0/16")).await,
+        Error::RangesOverlap(_)
+    );
     audit(&stores.3).await;
 }

@@ -168,7 +168,11 @@ async fn a_record_of_an_earlier_boot_frees_what_that_boot_left(store: Store) {
     one_pool(&store).await;
     grant(&store, &issued(BOOT, 10, claim("c1", &["a"]))).await;
     grant(&store, &issued(NEXT, 1, claim("c2", &["a"]))).await;
-    assert_eq!(release(&store, spooled(BOOT, 9, "c1")).await, 0, "older than the claim");
+    assert_eq!(
+        release(&store, spooled(BOOT, 9, "c1")).await,
+        0,
+        "older than the claim"
+    );
     assert_eq!(release(&store, spooled(BOOT, 11, "c1")).await, 1);
     assert_eq!(held(&store, "c2").await.len(), 1);
 }
@@ -183,7 +187,11 @@ async fn a_record_of_an_earlier_boot_frees_nothing_of_a_later_one(store: Store) 
     assert_eq!(again.leases, first.leases);
     assert_eq!(release(&store, del_issued(NEXT, 3, "c1")).await, 1);
     assert_eq!(release(&store, spooled(BOOT, 2_000_000, "c1")).await, 0);
-    assert!(grant(&store, &issued(NEXT, 4, claim("c1", &["a"]))).await.fresh);
+    assert!(
+        grant(&store, &issued(NEXT, 4, claim("c1", &["a"])))
+            .await
+            .fresh
+    );
 }
 
 async fn a_del_in_a_new_boot_frees_what_an_earlier_one_left(store: Store) {

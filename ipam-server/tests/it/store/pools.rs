@@ -130,7 +130,10 @@ async fn an_unknown_pool_is_not_found(store: Store) {
         store.try_change_pool("nope", &patch, None).await,
         Error::PoolNotFound(_)
     );
-    assert_refused!(store.delete_pool("nope", None).await, Error::PoolNotFound(_));
+    assert_refused!(
+        store.delete_pool("nope", None).await,
+        Error::PoolNotFound(_)
+    );
     assert_refused!(
         store.try_delete_pool("nope", None).await,
         Error::PoolNotFound(_)
@@ -141,7 +144,11 @@ async fn an_unknown_pool_is_not_found(store: Store) {
 
 async fn pools_are_listed_by_name_in_pages(store: Store) {
     for number in [3, 1, 5, 2, 4] {
-        create(&store, &pool(&format!("p{number}"), &format!("10.{number}.0.0/24"))).await;
+        create(
+            &store,
+            &pool(&format!("p{number}"), &format!("10.{number}.0.0/24")),
+        )
+        .await;
     }
     let pages = every_page(2, async |cursor| store.pools(None, cursor).await).await;
     let names: Vec<Vec<_>> = pages
@@ -160,7 +167,15 @@ async fn the_summary_tells_state_and_free_addresses(store: Store) {
     lease(&store, "c2", "b").await;
     release(&store, del("c2")).await;
     let state = Some(PoolState::Disabled);
-    change(&store, "a", PoolPatch { state, ..PoolPatch::default() }).await;
+    change(
+        &store,
+        "a",
+        PoolPatch {
+            state,
+            ..PoolPatch::default()
+        },
+    )
+    .await;
     let mut summary = store.summary().await.expect("a summary");
     summary.sort_by(|one, other| one.name.cmp(&other.name));
     let seen: Vec<_> = summary
@@ -176,9 +191,19 @@ async fn the_summary_tells_state_and_free_addresses(store: Store) {
 }
 
 async fn two_pools_share_a_subnet_but_no_address(store: Store) {
-    create(&store, &ranged("a", "10.0.0.0/24", "10.0.0.10", "10.0.0.11")).await;
-    create(&store, &ranged("b", "10.0.0.0/24", "10.0.0.12", "10.0.0.13")).await;
-    let leases = grant(&store, &claim("c1", &["a", "a", "b", "b"])).await.leases;
+    create(
+        &store,
+        &ranged("a", "10.0.0.0/24", "10.0.0.10", "10.0.0.11"),
+    )
+    .await;
+    create(
+        &store,
+        &ranged("b", "10.0.0.0/24", "10.0.0.12", "10.0.0.13"),
+    )
+    .await;
+    let leases = grant(&store, &claim("c1", &["a", "a", "b", "b"]))
+        .await
+        .leases;
     let mut leased = addresses(&leases);
     leased.sort();
     let all = ["10.0.0.10", "10.0.0.11", "10.0.0.12", "10.0.0.13"];
@@ -188,7 +213,11 @@ async fn two_pools_share_a_subnet_but_no_address(store: Store) {
 }
 
 async fn ranges_of_two_pools_may_not_overlap(store: Store) {
-    create(&store, &ranged("a", "10.0.0.0/24", "10.0.0.10", "10.0.0.20")).await;
+    create(
+        &store,
+        &ranged("a", "10.0.0.0/24", "10.0.0.10", "10.0.0.20"),
+    )
+    .await;
     for (first, last) in [
         ("10.0.0.20", "10.0.0.30"),
         ("10.0.0.2", "10.0.0.10"),
@@ -204,12 +233,20 @@ async fn ranges_of_two_pools_may_not_overlap(store: Store) {
     }
     let whole = pool("b", "10.0.0.0/24");
     assert_refused!(store.create_pool(&whole).await, Error::RangesOverlap(_));
-    create(&store, &ranged("b", "10.0.0.0/24", "10.0.0.21", "10.0.0.30")).await;
+    create(
+        &store,
+        &ranged("b", "10.0.0.0/24", "10.0.0.21", "10.0.0.30"),
+    )
+    .await;
     create(&store, &ranged("c", "10.0.0.0/24", "10.0.0.2", "10.0.0.9")).await;
 }
 
 async fn subnets_are_equal_or_apart(store: Store) {
-    create(&store, &ranged("a", "10.0.16.0/20", "10.0.16.10", "10.0.16.20")).await;
+    create(
+        &store,
+        &ranged("a", "10.0.16.0/20", "10.0.16.10", "10.0.16.20"),
+    )
+    .await;
     for (subnet, first, last) in [
         ("10.0.0.0/16", "10.0.200.1", "10.0.200.2"),
         ("10.0.17.0/24", "10.0.17.1", "10.0.17.2"),
@@ -219,7 +256,10 @@ async fn subnets_are_equal_or_apart(store: Store) {
     ] {
         let new = ranged("b", subnet, first, last);
         let error = refused(store.create_pool(&new).await);
-        assert!(matches!(error, Error::RangesOverlap(_)), "{subnet}: {error:?}");
+        assert!(
+            matches!(error, Error::RangesOverlap(_)),
+            "{subnet}: {error:?}"
+        );
     }
     for (name, subnet) in [("below", "10.0.0.0/20"), ("above", "10.0.32.0/20")] {
         create(&store, &pool(name, subnet)).await;
@@ -253,7 +293,10 @@ async fn a_pool_that_holds_leases_is_not_deleted(store: Store) {
     let address = lease(&store, "c1", "a").await;
     lease(&store, "c2", "a").await;
     let error = refused(store.delete_pool("a", None).await);
-    assert!(matches!(&error, Error::PoolInUse { total: 2, .. }), "{error:?}");
+    assert!(
+        matches!(&error, Error::PoolInUse { total: 2, .. }),
+        "{error:?}"
+    );
     assert!(error.to_string().contains(&address.to_string()), "{error}");
     let dry = store.try_delete_pool("a", None).await.expect("a dry run");
     assert!(!dry.possible);
@@ -265,7 +308,11 @@ async fn a_pool_that_holds_leases_is_not_deleted(store: Store) {
     }
     let dry = store.try_delete_pool("a", None).await.expect("a dry run");
     assert!(dry.possible && dry.leases_in_the_way.is_empty());
-    assert_eq!(usage(&store, "a").await.leased, 0, "a dry run changes nothing");
+    assert_eq!(
+        usage(&store, "a").await.leased,
+        0,
+        "a dry run changes nothing"
+    );
     store.delete_pool("a", None).await.expect("it is empty");
 }
 
@@ -296,12 +343,23 @@ async fn each_change_of_a_pool_is_remembered(store: Store) {
     create(&store, &pool("a", "10.0.0.0/24")).await;
     for delay in [5, 6] {
         let reuse_delay_s = Some(delay);
-        change(&store, "a", PoolPatch { reuse_delay_s, ..PoolPatch::default() }).await;
+        change(
+            &store,
+            "a",
+            PoolPatch {
+                reuse_delay_s,
+                ..PoolPatch::default()
+            },
+        )
+        .await;
     }
     store.delete_pool("a", None).await.expect("it is empty");
     let pages = every_page(2, async |cursor| store.pool_changes("a", cursor).await).await;
     let changes = pages.concat();
-    let actions: Vec<_> = changes.iter().map(|change| change.action.as_str()).collect();
+    let actions: Vec<_> = changes
+        .iter()
+        .map(|change| change.action.as_str())
+        .collect();
     assert_eq!(actions, ["delete", "change", "change", "create"]);
     let delays: Vec<_> = changes
         .iter()

@@ -71,7 +71,9 @@ async fn an_admin_releases_one_lease(store: Store) {
     assert!(held(&store, "c1").await.is_empty());
     assert_eq!(held(&store, "c2").await.len(), 1);
     assert_refused!(store.release_lease(id).await, Error::LeaseNotFound(_));
-    let past = store.history("default", address, None, &first_page(10)).await;
+    let past = store
+        .history("default", address, None, &first_page(10))
+        .await;
     let past = past.expect("a history").items;
     assert_eq!(past[0].reason.as_deref(), Some("admin"));
     assert_eq!(&past[0].lease_id, id);
@@ -80,7 +82,14 @@ async fn an_admin_releases_one_lease(store: Store) {
 
 async fn an_admins_release_of_something_unknown_is_not_found(store: Store) {
     let unknown = "0192aaaabbbb7ccc8dddeeeeffff0000-0";
-    for id in [unknown, "", "-", "x-0", "\u{1F980}", "0192aaaabbbb7ccc8dddeeeeffff0000-99999999999"] {
+    for id in [
+        unknown,
+        "",
+        "-",
+        "x-0",
+        "\u{1F980}",
+        "0192aaaabbbb7ccc8dddeeeeffff0000-99999999999",
+    ] {
         assert_refused!(store.release_lease(id).await, Error::LeaseNotFound(named) if named == id);
         assert_refused!(store.lease(id).await, Error::LeaseNotFound(named) if named == id);
     }
@@ -90,7 +99,10 @@ async fn after_an_admins_release_the_attachment_can_claim_again(store: Store) {
     two_pools(&store).await;
     let asked = issued("boot-1", 10, claim("c1", &["a"]));
     let first = grant(&store, &asked).await;
-    store.release_lease(&first.leases[0].id).await.expect("it is held");
+    store
+        .release_lease(&first.leases[0].id)
+        .await
+        .expect("it is held");
     let second = grant(&store, &issued("boot-1", 11, claim("c1", &["a"]))).await;
     assert!(second.fresh);
     assert_ne!(first.leases[0].id, second.leases[0].id);
@@ -100,7 +112,10 @@ async fn after_an_admins_release_the_attachment_can_claim_again(store: Store) {
 async fn after_an_admins_release_of_one_entry_the_rest_is_still_held(store: Store) {
     two_pools(&store).await;
     let first = grant(&store, &claim("c1", &["a", "b"])).await;
-    store.release_lease(&first.leases[0].id).await.expect("it is held");
+    store
+        .release_lease(&first.leases[0].id)
+        .await
+        .expect("it is held");
     assert_eq!(held(&store, "c1").await, [first.leases[1].address.ip()]);
     let again = allocate(&store, &claim("c1", &["a", "b"])).await;
     assert_refused!(again, Error::AttachmentDiffers { .. });

@@ -27,7 +27,10 @@ async fn never_used_addresses_go_first(store: Store) {
         assert!(seen.insert(lease(&store, &container, "a").await));
         release(&store, del(&container)).await;
     }
-    assert!(!seen.insert(lease(&store, "c13", "a").await), "all were used");
+    assert!(
+        !seen.insert(lease(&store, "c13", "a").await),
+        "all were used"
+    );
 }
 
 async fn of_the_used_ones_the_longest_released_goes_first(store: Store) {
@@ -54,7 +57,13 @@ async fn a_released_address_rests_as_long_as_its_pool_says(store: Store) {
     let early = allocate(&store, &claim("c2", &["a"])).await;
     // On a machine that stops for a second this shows nothing, and fails nothing.
     if released.elapsed() < Duration::from_millis(900) {
-        assert_refused!(early, Error::PoolExhausted { retry_after_s: Some(1), .. });
+        assert_refused!(
+            early,
+            Error::PoolExhausted {
+                retry_after_s: Some(1),
+                ..
+            }
+        );
     }
     pass(Duration::from_millis(1_100)).await;
     let granted = grant(&store, &claim("c2", &["a"])).await;
@@ -77,7 +86,15 @@ async fn another_delay_is_for_later_releases(store: Store) {
     }
     release(&store, del("c1")).await;
     let reuse_delay_s = Some(0);
-    change(&store, "a", PoolPatch { reuse_delay_s, ..PoolPatch::default() }).await;
+    change(
+        &store,
+        "a",
+        PoolPatch {
+            reuse_delay_s,
+            ..PoolPatch::default()
+        },
+    )
+    .await;
     release(&store, del("c2")).await;
     let usage = usage(&store, "a").await;
     assert_eq!((usage.cooling, usage.free), (1, 4));
@@ -104,5 +121,8 @@ async fn a_collected_address_rests_too(store: Store) {
     lease(&store, "c1", "a").await;
     assert_eq!(collect(&store, &gc(&[])).await, 1);
     assert_eq!(usage(&store, "a").await.cooling, 1);
-    assert_refused!(allocate(&store, &claim("c2", &["a"])).await, Error::PoolExhausted { .. });
+    assert_refused!(
+        allocate(&store, &claim("c2", &["a"])).await,
+        Error::PoolExhausted { .. }
+    );
 }

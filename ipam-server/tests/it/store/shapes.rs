@@ -172,7 +172,9 @@ async fn wrong_ranges_are_refused_by_name(store: Store) {
         ("2001:db8::1", "2001:db8::2"),
         ("::ffff:10.0.0.10", "::ffff:10.0.0.20"),
     ] {
-        let made = store.create_pool(&ranged("a", "10.0.0.0/24", first, last)).await;
+        let made = store
+            .create_pool(&ranged("a", "10.0.0.0/24", first, last))
+            .await;
         assert_invalid(made, &["ranges"]);
     }
     let inverted = ranged("a", "10.0.0.0/24", "10.0.0.20", "10.0.0.10");

@@ -34,13 +34,21 @@ conformance!(
 
 fn exclude(subnets: &[&str]) -> PoolPatch {
     PoolPatch {
-        exclude: Some(subnets.iter().map(|s| s.parse().expect("a subnet")).collect()),
+        exclude: Some(
+            subnets
+                .iter()
+                .map(|s| s.parse().expect("a subnet"))
+                .collect(),
+        ),
         ..PoolPatch::default()
     }
 }
 
 fn ranges(ranges: &[(&str, &str)]) -> PoolPatch {
-    let ranges: Vec<Range> = ranges.iter().map(|(first, last)| range(first, last)).collect();
+    let ranges: Vec<Range> = ranges
+        .iter()
+        .map(|(first, last)| range(first, last))
+        .collect();
     PoolPatch {
         ranges: Some(Some(ranges)),
         ..PoolPatch::default()
@@ -63,7 +71,9 @@ fn state(state: PoolState) -> PoolPatch {
 
 async fn an_exclusion_reserves_free_addresses_and_its_end_frees_them(store: Store) {
     create(&store, &ranged("a", "10.0.0.0/24", "10.0.0.8", "10.0.0.15")).await;
-    let usage = change(&store, "a", exclude(&["10.0.0.10/31", "10.0.0.15/32"])).await.usage;
+    let usage = change(&store, "a", exclude(&["10.0.0.10/31", "10.0.0.15/32"]))
+        .await
+        .usage;
     assert_eq!((usage.size, usage.reserved, usage.free), (8, 3, 5));
     for never in ["10.0.0.10", "10.0.0.11", "10.0.0.15"] {
         let wanted = wanting("w", &["a"], &[never]);
@@ -77,7 +87,10 @@ async fn an_exclusion_reserves_free_addresses_and_its_end_frees_them(store: Stor
     assert_refused!(allocate(&store, &full).await, Error::PoolExhausted { .. });
     let usage = change(&store, "a", exclude(&["10.0.0.10/32"])).await.usage;
     assert_eq!((usage.reserved, usage.leased, usage.free), (1, 5, 2));
-    let mut last = [lease(&store, "c5", "a").await, lease(&store, "c6", "a").await];
+    let mut last = [
+        lease(&store, "c5", "a").await,
+        lease(&store, "c6", "a").await,
+    ];
     last.sort();
     assert_eq!(last, [ip("10.0.0.11"), ip("10.0.0.15")]);
 }
@@ -85,7 +98,9 @@ async fn an_exclusion_reserves_free_addresses_and_its_end_frees_them(store: Stor
 async fn a_lease_on_an_excluded_address_lives_on_and_is_the_last_there(store: Store) {
     create(&store, &ranged("a", "10.0.0.0/24", "10.0.0.8", "10.0.0.9")).await;
     let address = lease(&store, "c1", "a").await;
-    let usage = change(&store, "a", exclude(&[&format!("{address}/32")])).await.usage;
+    let usage = change(&store, "a", exclude(&[&format!("{address}/32")]))
+        .await
+        .usage;
     assert_eq!((usage.size, usage.leased, usage.free), (2, 1, 1));
     let again = grant(&store, &claim("c1", &["a"])).await;
     assert!(!again.fresh);
@@ -93,11 +108,17 @@ async fn a_lease_on_an_excluded_address_lives_on_and_is_the_last_there(store: St
     audit(&store).await;
     assert_eq!(release(&store, del("c1")).await, 1);
     let usage = self::usage(&store, "a").await;
-    assert_eq!((usage.reserved, usage.leased, usage.cooling, usage.free), (1, 0, 0, 1));
+    assert_eq!(
+        (usage.reserved, usage.leased, usage.cooling, usage.free),
+        (1, 0, 0, 1)
+    );
     assert_ne!(lease(&store, "c2", "a").await, address);
     let wanted = wanting("c3", &["a"], &[&address.to_string()]);
     assert_invalid(allocate(&store, &wanted).await, &[&address.to_string()]);
-    assert_refused!(allocate(&store, &claim("c3", &["a"])).await, Error::PoolExhausted { .. });
+    assert_refused!(
+        allocate(&store, &claim("c3", &["a"])).await,
+        Error::PoolExhausted { .. }
+    );
 }
 
 async fn an_exclusion_over_leases_can_be_taken_back_while_they_live(store: Store) {
@@ -116,7 +137,11 @@ async fn an_exclusion_over_leases_can_be_taken_back_while_they_live(store: Store
 }
 
 async fn an_exclusion_reserves_resting_addresses(store: Store) {
-    create(&store, &resting(3600, ranged("a", "10.0.0.0/24", "10.0.0.8", "10.0.0.11"))).await;
+    create(
+        &store,
+        &resting(3600, ranged("a", "10.0.0.0/24", "10.0.0.8", "10.0.0.11")),
+    )
+    .await;
     for container in ["c1", "c2", "c3"] {
         lease(&store, container, "a").await;
     }
@@ -134,10 +159,16 @@ async fn a_range_that_holds_leases_does_not_go(store: Store) {
     let before = store.pool("a").await.expect("the pool");
     let patch = ranges(&[("10.0.0.8", "10.0.0.11")]);
     let error = refused(store.change_pool("a", &patch, None).await);
-    assert!(matches!(&error, Error::PoolInUse { total: 1, .. }), "{error:?}");
+    assert!(
+        matches!(&error, Error::PoolInUse { total: 1, .. }),
+        "{error:?}"
+    );
     assert!(error.to_string().contains("10.0.0.12"), "{error}");
     assert_eq!(store.pool("a").await.expect("the pool"), before);
-    let dry = store.try_change_pool("a", &patch, None).await.expect("a dry run");
+    let dry = store
+        .try_change_pool("a", &patch, None)
+        .await
+        .expect("a dry run");
     assert!(!dry.possible);
     assert_eq!(dry.leases_in_the_way_total, 1);
     assert_eq!(dry.leases_in_the_way, granted.leases);
@@ -191,22 +222,34 @@ async fn a_range_grows_and_shrinks_around_its_leases(store: Store) {
 
 async fn a_range_may_not_grow_into_another_pool(store: Store) {
     create(&store, &ranged("a", "10.0.0.0/24", "10.0.0.8", "10.0.0.15")).await;
-    create(&store, &ranged("b", "10.0.0.0/24", "10.0.0.16", "10.0.0.31")).await;
+    create(
+        &store,
+        &ranged("b", "10.0.0.0/24", "10.0.0.16", "10.0.0.31"),
+    )
+    .await;
     let patch = ranges(&[("10.0.0.8", "10.0.0.16")]);
     let changed = store.change_pool("a", &patch, None).await;
     assert_refused!(changed, Error::RangesOverlap(_));
-    let patch = PoolPatch { ranges: Some(None), ..PoolPatch::default() };
+    let patch = PoolPatch {
+        ranges: Some(None),
+        ..PoolPatch::default()
+    };
     let changed = store.change_pool("a", &patch, None).await;
     assert_refused!(changed, Error::RangesOverlap(_));
     change(&store, "b", ranges(&[("10.0.0.17", "10.0.0.31")])).await;
-    let usage = change(&store, "a", ranges(&[("10.0.0.8", "10.0.0.16")])).await.usage;
+    let usage = change(&store, "a", ranges(&[("10.0.0.8", "10.0.0.16")]))
+        .await
+        .usage;
     assert_eq!(usage.free, 9);
 }
 
 async fn no_ranges_mean_all_of_the_subnet(store: Store) {
     create(&store, &ranged("a", "10.0.0.0/29", "10.0.0.4", "10.0.0.5")).await;
     lease(&store, "c1", "a").await;
-    let patch = PoolPatch { ranges: Some(None), ..PoolPatch::default() };
+    let patch = PoolPatch {
+        ranges: Some(None),
+        ..PoolPatch::default()
+    };
     let usage = change(&store, "a", patch).await.usage;
     assert_eq!((usage.leased, usage.free), (1, 4));
     for number in 2..6 {
@@ -235,7 +278,10 @@ async fn a_draining_pool_leases_nothing_new_and_keeps_what_it_has(store: Store) 
     change(&store, "a", state(PoolState::Draining)).await;
     assert_eq!(release(&store, del("c1")).await, 1);
     assert_eq!(release(&store, del("c2")).await, 1);
-    store.delete_pool("a", None).await.expect("it has run empty");
+    store
+        .delete_pool("a", None)
+        .await
+        .expect("it has run empty");
 }
 
 async fn another_gateway_frees_the_old_one(store: Store) {
@@ -251,7 +297,11 @@ async fn another_gateway_frees_the_old_one(store: Store) {
     let expected: Vec<_> = (1..=5).map(|n| ip(&format!("10.0.0.{n}"))).collect();
     assert_eq!(leased, expected);
     let lease = &all_leases(&store).await[0];
-    assert_eq!(lease.gateway, Some(ip("10.0.0.6")), "leases show the new one");
+    assert_eq!(
+        lease.gateway,
+        Some(ip("10.0.0.6")),
+        "leases show the new one"
+    );
 }
 
 async fn a_gateway_can_be_taken_away(store: Store) {
@@ -259,7 +309,10 @@ async fn a_gateway_can_be_taken_away(store: Store) {
     let changed = change(&store, "a", gateway(None)).await;
     assert_eq!((changed.gateway, changed.usage.free), (None, 2));
     let wanted = wanting("c1", &["a"], &["10.0.0.1"]);
-    assert_eq!(addresses(&grant(&store, &wanted).await.leases), [ip("10.0.0.1")]);
+    assert_eq!(
+        addresses(&grant(&store, &wanted).await.leases),
+        [ip("10.0.0.1")]
+    );
 }
 
 async fn settings_that_are_left_out_stay(store: Store) {
@@ -269,7 +322,9 @@ async fn settings_that_are_left_out_stay(store: Store) {
     };
     create(&store, &new).await;
     let before = store.pool("a").await.expect("the pool");
-    let changed = store.change_pool("a", &state(PoolState::Draining), None).await;
+    let changed = store
+        .change_pool("a", &state(PoolState::Draining), None)
+        .await;
     let changed = changed.expect("a change");
     assert!(changed.version > before.version);
     assert!(changed.pool.updated_at >= before.pool.updated_at);
@@ -286,7 +341,10 @@ async fn a_patch_of_another_version_is_stale(store: Store) {
     create(&store, &pool("a", "10.0.0.0/24")).await;
     let first = store.pool("a").await.expect("the pool").version;
     let draining = state(PoolState::Draining);
-    let changed = store.change_pool("a", &draining, Some(first)).await.expect("fits");
+    let changed = store
+        .change_pool("a", &draining, Some(first))
+        .await
+        .expect("fits");
     let ready = state(PoolState::Ready);
     let stale = store.change_pool("a", &ready, Some(first)).await;
     assert_refused!(stale, Error::Stale { pool, present, .. } if pool == "a" && present == changed.version);
@@ -294,7 +352,10 @@ async fn a_patch_of_another_version_is_stale(store: Store) {
     assert_refused!(stale, Error::Stale { .. });
     let now = store.pool("a").await.expect("the pool");
     assert_eq!(now.pool.state, PoolState::Draining);
-    store.change_pool("a", &ready, Some(now.version)).await.expect("fits");
+    store
+        .change_pool("a", &ready, Some(now.version))
+        .await
+        .expect("fits");
 }
 
 async fn of_two_patches_of_one_version_one_wins(store: Store) {
@@ -322,7 +383,10 @@ async fn a_dry_run_tells_and_changes_nothing(store: Store) {
         state: Some(PoolState::Draining),
         ..PoolPatch::default()
     };
-    let dry = store.try_change_pool("a", &patch, None).await.expect("a dry run");
+    let dry = store
+        .try_change_pool("a", &patch, None)
+        .await
+        .expect("a dry run");
     assert!(dry.possible);
     assert_eq!(dry.leases_in_the_way_total, 0);
     let would = dry.pool.expect("the pool as it would be");
@@ -375,7 +439,9 @@ async fn half_of_a_slash_8_is_excluded_at_once(store: Store) {
     // The broadcast address is in the excluded half, and not in the pool's ranges.
     assert_eq!(usage.reserved, (1 << 23) - 1);
     assert_eq!(usage.free, (1 << 23) - 3);
-    let usage = change(&store, "b", exclude(&["2001:db8:0:8000::/49"])).await.usage;
+    let usage = change(&store, "b", exclude(&["2001:db8:0:8000::/49"]))
+        .await
+        .usage;
     assert_eq!(usage.free_exact, ((1_u128 << 79) - 2).to_string());
     change(&store, "a", exclude(&[])).await;
     assert_eq!(self::usage(&store, "a").await.free, (1 << 24) - 4);
@@ -401,7 +467,11 @@ async fn a_range_with_thousands_of_returned_addresses_goes(store: Store) {
     }
     let usage = change(&store, "a", ranges(&two[1..])).await.usage;
     assert_eq!((usage.size, usage.free), (256, 256));
-    while store.tidy(std::time::Duration::from_secs(3600)).await.expect("tidy") {}
+    while store
+        .tidy(std::time::Duration::from_secs(3600))
+        .await
+        .expect("tidy")
+    {}
     audit(&store).await;
     lease(&store, "c", "a").await;
 }

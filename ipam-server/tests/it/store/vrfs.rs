@@ -36,9 +36,8 @@ async fn a_vrf_is_created_once_and_listed_by_name(store: Store) {
         assert!(!store.create_vrf(name).await.expect("an old vrf"));
     }
     let pages = every_page(3, async |cursor| store.vrfs(cursor).await).await;
-    let names = |page: &Vec<ipam_api::Vrf>| -> Vec<_> {
-        page.iter().map(|vrf| vrf.name.clone()).collect()
-    };
+    let names =
+        |page: &Vec<ipam_api::Vrf>| -> Vec<_> { page.iter().map(|vrf| vrf.name.clone()).collect() };
     let pages: Vec<_> = pages.iter().map(names).collect();
     assert_eq!(pages.concat(), ["blue", "default", "green", "red"]);
     assert_eq!(pages[0].len(), 3, "a page has as many as were asked for");

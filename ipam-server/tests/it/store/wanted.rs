@@ -24,7 +24,11 @@ conformance!(
 
 async fn a_wanted_address_is_given(store: Store) {
     create(&store, &pool("a", "10.0.0.0/16")).await;
-    for (container, address) in [("c1", "10.0.7.7"), ("c2", "10.0.0.2"), ("c3", "10.0.255.254")] {
+    for (container, address) in [
+        ("c1", "10.0.7.7"),
+        ("c2", "10.0.0.2"),
+        ("c3", "10.0.255.254"),
+    ] {
         let granted = grant(&store, &wanting(container, &["a"], &[address])).await;
         assert!(granted.fresh);
         assert_eq!(addresses(&granted.leases), [ip(address)]);
@@ -37,9 +41,21 @@ async fn a_wanted_address_is_given(store: Store) {
 }
 
 async fn a_wanted_address_that_fits_nowhere_is_refused_by_name(store: Store) {
-    create(&store, &ranged("a", "10.0.0.0/24", "10.0.0.10", "10.0.0.20")).await;
+    create(
+        &store,
+        &ranged("a", "10.0.0.0/24", "10.0.0.10", "10.0.0.20"),
+    )
+    .await;
     create(&store, &pool("b", "10.1.0.0/24")).await;
-    for outside in ["10.0.0.9", "10.0.0.21", "10.1.0.5", "10.9.9.9", "2001:db8::1", "0.0.0.0", "255.255.255.255"] {
+    for outside in [
+        "10.0.0.9",
+        "10.0.0.21",
+        "10.1.0.5",
+        "10.9.9.9",
+        "2001:db8::1",
+        "0.0.0.0",
+        "255.255.255.255",
+    ] {
         let wanted = wanting("c1", &["a"], &[outside]);
         assert_invalid(allocate(&store, &wanted).await, &["wanted", outside]);
     }
@@ -54,7 +70,11 @@ async fn a_wanted_address_that_is_held_names_its_holder(store: Store) {
     let wanted = wanting("c2", &["a"], &[&address.to_string()]);
     let error = refused(allocate(&store, &wanted).await);
     match &error {
-        Error::AddressTaken { address: taken, pool, holder } => {
+        Error::AddressTaken {
+            address: taken,
+            pool,
+            holder,
+        } => {
             assert_eq!((*taken, pool.as_str()), (address, "a"));
             assert!(holder.contains("c1"), "{holder}");
         }
@@ -69,7 +89,10 @@ async fn a_wanted_address_is_given_while_it_rests(store: Store) {
     let address = lease(&store, "c1", "a").await;
     release(&store, del("c1")).await;
     let dynamic = claim("c2", &["a"]);
-    assert_refused!(allocate(&store, &dynamic).await, Error::PoolExhausted { .. });
+    assert_refused!(
+        allocate(&store, &dynamic).await,
+        Error::PoolExhausted { .. }
+    );
     let wanted = wanting("c2", &["a"], &[&address.to_string()]);
     assert_eq!(addresses(&grant(&store, &wanted).await.leases), [address]);
     let usage = usage(&store, "a").await;
@@ -81,7 +104,15 @@ async fn a_wanted_address_of_a_closed_pool_is_not_given(store: Store) {
     create(&store, &pool("b", "10.1.0.0/24")).await;
     for state in [PoolState::Draining, PoolState::Disabled] {
         let state = Some(state);
-        change(&store, "a", PoolPatch { state, ..PoolPatch::default() }).await;
+        change(
+            &store,
+            "a",
+            PoolPatch {
+                state,
+                ..PoolPatch::default()
+            },
+        )
+        .await;
         for entries in [&["a"][..], &["a,b"], &["a", "b"]] {
             let error = refused(allocate(&store, &wanting("c1", entries, &["10.0.0.7"])).await);
             assert!(
