@@ -214,7 +214,7 @@ async fn another_claim_of_a_holder_differs_in_the_same_boot(store: Store) {
         let same_boot = issued("boot-1", 2, other.clone());
         for differing in [same_boot, other] {
             let refused = allocate(&store, &differing).await;
-            assert_refused!(refused, Error::AttachmentDiffers { attachment, .. } if attachment == key("c1"));
+            assert_refused!(refused, Error::AttachmentDiffers { attachment, .. } if *attachment == key("c1"));
         }
     }
     assert_eq!(held(&store, "c1").await, addresses(&first.leases));

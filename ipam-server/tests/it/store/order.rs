@@ -56,7 +56,7 @@ async fn a_claim_older_than_a_served_release_is_superseded(store: Store) {
     grant(&store, &issued(BOOT, 5, claim("c1", &["a"]))).await;
     assert_eq!(release(&store, del_issued(BOOT, 10, "c1")).await, 1);
     let late = allocate(&store, &issued(BOOT, 7, claim("c1", &["a"]))).await;
-    assert_refused!(late, Error::Superseded(attachment) if attachment == key("c1"));
+    assert_refused!(late, Error::Superseded(attachment) if *attachment == key("c1"));
     assert!(all_leases(&store).await.is_empty());
 }
 
