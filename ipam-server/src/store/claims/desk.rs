@@ -186,13 +186,14 @@ impl<'a> Desk<'a> {
     fn show_held(&mut self, pools: &[PoolRow]) -> State {
         let before = self.row.clone();
         order::note_claim(&mut self.row, self.claim, false);
-        let (key, pod) = (self.row.key(), self.row.pod());
-        let leases = (self.held.iter())
-            .filter_map(|row| Some(shown::lease(row, &key, &pod, by_id(pools, row.pool_id)?)))
+        let shown: Result<_> = (self.held.iter())
+            .filter_map(|lease| Some((lease, by_id(pools, lease.pool_id)?)))
+            .map(|(lease, pool)| shown::lease_of(lease, &self.row, pool))
             .collect();
-        State::Held {
-            leases,
-            noted: self.row != before,
+        let noted = self.row != before;
+        match shown {
+            Ok(leases) => State::Held { leases, noted },
+            Err(error) => State::Refused(error),
         }
     }
 

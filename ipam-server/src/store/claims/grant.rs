@@ -49,7 +49,7 @@ pub(super) async fn grant<T: Statements>(
             }
         }
     }
-    hand_over(desk, &picks, books);
+    hand_over(desk, &picks, books)?;
     Ok(true)
 }
 
@@ -123,14 +123,13 @@ fn undo(desk: &Desk<'_>, picks: Vec<(i64, Taken)>, books: &mut Books) {
 }
 
 /// Makes the leases of the picks.
-fn hand_over(desk: &mut Desk<'_>, picks: &[(i64, Taken)], books: &mut Books) {
+fn hand_over(desk: &mut Desk<'_>, picks: &[(i64, Taken)], books: &mut Books) -> Result<()> {
     if !desk.inserted {
         desk.row.id = Uuid::now_v7();
         desk.row.released_at = None;
         order::note_claim(&mut desk.row, desk.claim, true);
         note_pod(&mut desk.row, desk.claim);
     }
-    let (key, pod) = (desk.row.key(), desk.row.pod());
     let created_at = books.times.now;
     let (mut leases, mut answer) = (Vec::new(), Vec::new());
     for (entry, (pool_id, taken)) in (0..).zip(picks) {
@@ -146,8 +145,9 @@ fn hand_over(desk: &mut Desk<'_>, picks: &[(i64, Taken)], books: &mut Books) {
             owner: None,
             created_at,
         };
-        answer.push(shown::lease(&lease, &key, &pod, &ledger.pool));
+        answer.push(shown::lease_of(&lease, &desk.row, &ledger.pool)?);
         leases.push(lease);
     }
     desk.state = State::Granted { leases, answer };
+    Ok(())
 }
