@@ -1,1 +1,3 @@
-//! End to end.
+//! End to end: real binaries, real namespaces, real databases, real runtimes.
+
+mod nodes;
