@@ -17,6 +17,9 @@ impl Moment {
     /// The mark of never-used space.
     pub(crate) const NEVER: Self = Self(0);
 
+    /// Later than anything that is stored, and in the bounds of both databases: the end of the year 9999.
+    pub(crate) const LAST: Self = Self(253_402_300_799_999_999);
+
     /// The moment this much later.
     pub(crate) fn plus(self, duration: Duration) -> Self {
         let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);

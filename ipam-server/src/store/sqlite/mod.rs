@@ -325,6 +325,16 @@ impl HistoryStatements for Tx {
     ) -> Answer<Option<HistoryRow>> {
         todo!()
     }
+    async fn released_since(
+        &mut self,
+        _vrf_id: i64,
+        _first: Addr,
+        _last: Addr,
+        _after: Moment,
+        _limit: i64,
+    ) -> Answer<Vec<ReleasedRow>> {
+        todo!()
+    }
     async fn prune_history(&mut self, _until: Moment, _limit: i64) -> Answer<u64> {
         todo!()
     }
