@@ -1,3 +1,8 @@
 //! End to end: real binaries, real namespaces, real databases, real runtimes.
 
+mod cluster;
+mod example;
 mod nodes;
+mod outages;
+mod podman;
+mod pods;

@@ -37,7 +37,23 @@ pub fn path(name: &str) -> PathBuf {
     file
 }
 
+/// An example of the root package, built on the first call.
+///
+/// # Panics
+/// When the build fails.
+pub fn example(name: &str) -> PathBuf {
+    let folder = cargo_build(&["--package", "cluster-ipam", "--example", name]);
+    folder
+        .expect("the example builds")
+        .join("examples")
+        .join(name)
+}
+
 fn build() -> Result<PathBuf> {
+    cargo_build(&["--workspace", "--bins"])
+}
+
+fn cargo_build(what: &[&str]) -> Result<PathBuf> {
     let folder = profile_folder()?;
     let target = folder.parent().context("a profile's folder has a parent")?;
     let name = folder
@@ -45,7 +61,9 @@ fn build() -> Result<PathBuf> {
         .and_then(|name| name.to_str())
         .context("a profile's folder has a name")?;
     let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--quiet", "--workspace", "--bins", "--profile"])
+        .args(["build", "--quiet"])
+        .args(what)
+        .arg("--profile")
         // The folder of the profile `dev` has another name than the profile.
         .arg(if name == "debug" { "dev" } else { name })
         .arg("--target-dir")
@@ -55,7 +73,8 @@ fn build() -> Result<PathBuf> {
         .context("cargo does not start")?;
     if !output.status.success() {
         bail!(
-            "cargo build of the workspace's binaries: {}\n{}",
+            "cargo build {}: {}\n{}",
+            what.join(" "),
             output.status,
             String::from_utf8_lossy(&output.stderr)
         );
