@@ -8,6 +8,7 @@
 //! and `cluster-ipam` gives them their addresses. Every line with a check mark was checked when it was printed; the exit
 //! code tells whether all of them held. Nothing is left on the machine, also after Ctrl-C.
 
+mod outage;
 mod page;
 mod pod;
 mod sandbox;

@@ -2,8 +2,6 @@
 
 use std::net::IpAddr;
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use harness::namespaces::Namespace;
@@ -11,19 +9,11 @@ use harness::runtime::Runtime;
 use ipam_api::Lease;
 use serde_json::json;
 
+use crate::outage;
 use crate::page::Page;
 use crate::pod::Pod;
 use crate::service::{NODE_TOKEN, Service, URL};
 use crate::wiring::{MAIN_PLUGINS, NETWORK, Wiring};
-
-/// The node that a container is deleted on while the service is away.
-const NODE_B: usize = 1;
-
-/// Where a node keeps the releases that no server has taken yet.
-const SPOOL: &str = "/var/lib/cni/cluster-ipam/spool";
-
-/// How long a spooled release may take to be settled once the node's plugin runs again.
-const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Runs the tour with the binaries in this folder.
 pub(crate) fn run(binaries: &Path) -> Result<()> {
@@ -36,8 +26,9 @@ pub(crate) fn run(binaries: &Path) -> Result<()> {
     let mut pods = start_pods(page, &mut runtimes)?;
     let leases = show_leases(page, &service, &pods)?;
     talk(page, &runtimes, &pods)?;
-    delete_without_service(page, &mut service, &mut runtimes, &mut pods)?;
-    settle(page, &service, &mut runtimes, &mut pods)?;
+    let [_, node_b] = &mut runtimes;
+    outage::delete_without_service(page, &mut service, node_b, &mut pods)?;
+    outage::settle(page, &service, node_b, &mut pods)?;
     look_back(page, &service, &leases)?;
     delete_all(page, &service, &mut runtimes, pods)?;
     leave_nothing(page, service, &wiring)?;
@@ -90,7 +81,7 @@ fn set_up_nodes<'a>(
     page: &mut Page,
     wiring: &'a Wiring,
     binaries: &Path,
-) -> Result<Vec<Runtime<'a>>> {
+) -> Result<[Runtime<'a>; 2]> {
     page.step("The nodes");
     page.say(
         "A node needs the plugin's binary, a node file that names the service, and a network configuration, the same \
@@ -100,26 +91,26 @@ fn set_up_nodes<'a>(
     page.command("node-a", "cat /etc/cni/net.d/10-pods.conf");
     page.block(&format!("{network:#}"));
     let cni_path = format!("{MAIN_PLUGINS}:{}", binaries.display());
-    let runtimes = wiring.nodes.iter().map(|node| {
+    for node in &wiring.nodes {
         Wiring::install(node, NODE_TOKEN)?;
-        Ok(Runtime::new(node, network.clone(), &cni_path))
-    });
-    let runtimes = runtimes.collect::<Result<_>>()?;
+    }
     page.promise("both nodes are set up");
-    Ok(runtimes)
+    let runtime = |node| Runtime::new(node, network.clone(), &cni_path);
+    Ok(wiring.nodes.each_ref().map(runtime))
 }
 
 fn start_pods(page: &mut Page, runtimes: &mut [Runtime<'_>]) -> Result<Vec<Pod>> {
     page.step("Containers");
     page.say("Each gets a network namespace, then the runtime's CNI ADD, then a web server as its process.");
     let mut pods = Vec::new();
-    for (name, node) in [("web-1", 0), ("web-2", 0), ("web-3", NODE_B)] {
+    for (name, node) in [("web-1", 0), ("web-2", 0), ("web-3", 1)] {
         pods.push(start_pod(page, &mut runtimes[node], name)?);
     }
     Ok(pods)
 }
 
-fn start_pod(page: &mut Page, runtime: &mut Runtime<'_>, name: &str) -> Result<Pod> {
+/// Starts a container, which has to get one address of each family.
+pub(crate) fn start_pod(page: &mut Page, runtime: &mut Runtime<'_>, name: &str) -> Result<Pod> {
     let pod = Pod::start(runtime, name)?;
     let [v4, v6] = pod.addresses[..] else {
         anyhow::bail!("{name} got {:?} and not one of each family", pod.addresses);
@@ -167,7 +158,7 @@ fn show_leases(page: &mut Page, service: &Service, pods: &[Pod]) -> Result<Vec<L
 }
 
 /// The service's leases are the containers' addresses, no more and no fewer.
-fn expect_leases(service: &Service, pods: &[Pod]) -> Result<()> {
+pub(crate) fn expect_leases(service: &Service, pods: &[Pod]) -> Result<()> {
     let mut leased: Vec<(String, IpAddr)> = service
         .leases()?
         .into_iter()
@@ -211,78 +202,6 @@ fn talk(page: &mut Page, runtimes: &[Runtime<'_>], pods: &[Pod]) -> Result<()> {
     page.promise(&format!(
         "{} pages arrived, each from the right container",
         rows.len()
-    ));
-    Ok(())
-}
-
-fn delete_without_service(
-    page: &mut Page,
-    service: &mut Service,
-    runtimes: &mut [Runtime<'_>],
-    pods: &mut Vec<Pod>,
-) -> Result<()> {
-    page.step("A container is deleted while the service is down");
-    page.say(
-        "A runtime cannot remove a container whose DEL fails, so an outage of the service must not fail it. The \
-         plugin writes the release to the node's disk instead, and succeeds.",
-    );
-    page.command("switch", "kill -9 $(pidof ipam-server)");
-    service.server.kill()?;
-    let pod = pods.pop().context("web-3 runs")?;
-    let (name, addresses) = (pod.name.clone(), pod.addresses.clone());
-    let runtime = &mut runtimes[NODE_B];
-    let took = pod.stop(runtime)?;
-    page.promise(&format!(
-        "DEL of {name} succeeded in {} ms",
-        took.as_millis()
-    ));
-    let spooled = spooled(runtime.node())?;
-    page.command("node-b", &format!("ls {SPOOL}"));
-    page.block(&spooled.join("\n"));
-    ensure!(spooled.len() == 1, "the spool holds {spooled:?}");
-    page.promise("one release waits in node-b's spool");
-    page.command("switch", "ipam-server …  (as before)");
-    service.server.restart()?;
-    let kept = service.leases()?;
-    for address in addresses {
-        let lease = kept.iter().find(|lease| lease.address.ip() == address);
-        ensure!(
-            lease.is_some(),
-            "the lease of {address} did not survive the crash"
-        );
-    }
-    page.promise("the service is back, and no lease was lost; those of web-3 are not yet released");
-    Ok(())
-}
-
-fn settle(
-    page: &mut Page,
-    service: &Service,
-    runtimes: &mut [Runtime<'_>],
-    pods: &mut Vec<Pod>,
-) -> Result<()> {
-    page.step("The spool settles it");
-    page.say(
-        "The next run of the plugin on that node hands the waiting releases over, after its own work is done. \
-         (cluster-ipam flush does so without waiting for a next run.)",
-    );
-    let runtime = &mut runtimes[NODE_B];
-    pods.push(start_pod(page, runtime, "web-4")?);
-    let end = Instant::now() + SETTLED_WITHIN;
-    while !spooled(runtime.node())?.is_empty() {
-        ensure!(
-            Instant::now() < end,
-            "the spool is not empty after {SETTLED_WITHIN:?}"
-        );
-        thread::sleep(Duration::from_millis(20));
-    }
-    expect_leases(service, pods)?;
-    page.promise("the spool is empty, and the leases of web-3 are released");
-    let pool = service.pool("pods-v4")?;
-    ensure!(pool.usage.cooling == 1, "{:?}", pool.usage);
-    page.promise(&format!(
-        "its address rests for {} s before another container may get it",
-        pool.reuse_delay_s
     ));
     Ok(())
 }
@@ -382,13 +301,6 @@ fn leave_nothing(page: &mut Page, mut service: Service, wiring: &Wiring) -> Resu
         "0 links of the network {NETWORK}, 0 network namespaces, 0 processes are left on any machine"
     ));
     Ok(())
-}
-
-/// The files in a node's spool.
-fn spooled(node: &Namespace) -> Result<Vec<String>> {
-    let files = node.run(&format!("find {SPOOL} -maxdepth 1 -type f"))?;
-    let names = files.lines().filter_map(|path| path.rsplit('/').next());
-    Ok(names.map(str::to_owned).collect())
 }
 
 fn runtime_of<'a, 'b>(runtimes: &'b [Runtime<'a>], pod: &Pod) -> Result<&'b Runtime<'a>> {
