@@ -21,6 +21,16 @@ use super::rows::{
 /// What a statement answers.
 pub(crate) type Answer<T> = Result<T, sqlx::Error>;
 
+/// That a statement met as many rows as it was meant to: one fewer is a lost lease or mark, which must not be committed.
+pub(crate) fn expect_rows(statement: &str, met: u64, meant: usize) -> Answer<()> {
+    if met == meant as u64 {
+        return Ok(());
+    }
+    Err(sqlx::Error::Protocol(format!(
+        "{statement} met {met} rows instead of {meant}"
+    )))
+}
+
 /// A database and its transactions.
 pub(crate) trait Database: Sync {
     /// A transaction. Dropped before its end (a deadline, a panic) it closes its connection, because nobody knows what the

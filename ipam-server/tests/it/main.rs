@@ -1,1 +1,3 @@
+//! ipam-server as others see it.
 
+mod store;
