@@ -3,36 +3,14 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
+use sqlx::{Connection, Executor, PgConnection};
 use tokio::time::{Instant, sleep};
 
 use super::process::Process;
 use super::rest::Answer;
 use super::server::{Server, settings};
+use super::writer::Writer;
 use super::{claim, pool, release};
-
-/// Holds SQLite's write lock, as a backup that reads for long would.
-struct Writer(SqliteConnection);
-
-impl Writer {
-    async fn lock(server: &Server) -> Self {
-        let file = server.folder.path().join("ipam.db");
-        let url = format!("sqlite://{}", file.display());
-        let mut connection = SqliteConnection::connect(&url)
-            .await
-            .expect("the file opens");
-        connection
-            .execute("begin immediate")
-            .await
-            .expect("the lock");
-        Self(connection)
-    }
-
-    async fn unlock(mut self) {
-        self.0.execute("rollback").await.expect("the end");
-        self.0.close().await.expect("the end");
-    }
-}
 
 fn with_deadline(container: &str, milliseconds: u64) -> Value {
     let mut claim = claim(container, "v4");
@@ -89,7 +67,7 @@ async fn a_claim_whose_deadline_passes_while_it_waits_is_answered_without_a_tran
         .post("/v1/pools", pool("v4", "10.1.0.0/24"))
         .await
         .expect(201);
-    let writer = Writer::lock(&server).await;
+    let writer = Writer::lock(server.folder.path()).await;
     let first = send(&server, "/v1/leases", claim("c1", "v4"));
     sleep(ARRIVED).await;
     let begun = Instant::now();
@@ -123,7 +101,7 @@ async fn a_full_queue_is_told_at_once() {
         .post("/v1/pools", pool("v4", "10.1.0.0/24"))
         .await
         .expect(201);
-    let writer = Writer::lock(&server).await;
+    let writer = Writer::lock(server.folder.path()).await;
     let mut waiting = vec![send(&server, "/v1/leases", claim("c0", "v4"))];
     sleep(ARRIVED).await;
     for number in 1..=2 {
@@ -198,7 +176,7 @@ async fn a_client_that_goes_away_cancels_no_transaction_and_its_waiting_claim_is
         .post("/v1/leases", claim("old", "v4"))
         .await
         .expect(201);
-    let writer = Writer::lock(&server).await;
+    let writer = Writer::lock(server.folder.path()).await;
     let in_transaction = send(&server, "/v1/leases", claim("c1", "v4"));
     sleep(ARRIVED).await;
     let in_queue = send(&server, "/v1/leases", claim("c2", "v4"));

@@ -16,6 +16,7 @@ mod server;
 mod settings;
 mod sockets;
 mod vrfs;
+mod writer;
 
 use serde_json::{Value, json};
 

@@ -8,7 +8,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use reqwest::Method;
 use serde_json::json;
-use sqlx::{Connection, Executor, SqliteConnection};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -16,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::rest::Rest;
+use super::writer::Writer;
 use super::{claim, pool};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -91,6 +91,11 @@ impl Process {
                 return line;
             }
         }
+    }
+
+    /// `HOST:PORT`.
+    pub(super) fn address(&self) -> &str {
+        self.rest.base().trim_start_matches("http://")
     }
 
     pub(super) fn signal(&self, signal: Signal) {
@@ -197,14 +202,7 @@ async fn sigterm_finishes_what_is_under_way_and_accepts_nothing_more() {
         .post("/v1/pools", pool("v4", "10.1.0.0/24"))
         .await
         .expect(201);
-    let url = format!(
-        "sqlite://{}",
-        process.folder.path().join("ipam.db").display()
-    );
-    let mut writer = SqliteConnection::connect(&url)
-        .await
-        .expect("the file opens");
-    writer.execute("begin immediate").await.expect("the lock");
+    let writer = Writer::lock(process.folder.path()).await;
     let claims: Vec<_> = (0..5)
         .map(|number| {
             let rest = process.rest.clone();
@@ -223,8 +221,7 @@ async fn sigterm_finishes_what_is_under_way_and_accepts_nothing_more() {
             _ => assert!(begun.elapsed() < PATIENCE, "it still accepts"),
         }
     }
-    writer.execute("rollback").await.expect("the end");
-    writer.close().await.expect("the end");
+    writer.unlock().await;
     for claim in claims {
         claim.await.expect("answered").expect(201);
     }
@@ -240,6 +237,36 @@ async fn sigterm_finishes_what_is_under_way_and_accepts_nothing_more() {
         Some(5)
     );
     again.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_never_ends_is_given_up_after_ten_seconds() {
+    let process = Process::start(&[]).await;
+    process
+        .rest
+        .post("/v1/pools", pool("v4", "10.1.0.0/24"))
+        .await
+        .expect(201);
+    let writer = Writer::lock(process.folder.path()).await;
+    let rest = process.rest.clone();
+    let claim = tokio::spawn(async move {
+        let body = (
+            "application/json",
+            claim("c1", "v4").to_string().into_bytes(),
+        );
+        rest.try_send(Method::POST, "/v1/leases", Some(body)).await
+    });
+    sleep(Duration::from_millis(300)).await;
+    let begun = Instant::now();
+    let log = process.stop().await;
+    let took = begun.elapsed();
+    assert!(
+        took > Duration::from_secs(9) && took < Duration::from_secs(20),
+        "{took:?}"
+    );
+    assert!(log.contains("did not finish in time"), "{log}");
+    claim.await.expect("a task").expect_err("it was cut off");
+    writer.unlock().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
