@@ -109,6 +109,15 @@ impl Process {
         self.ended().await
     }
 
+    /// Waits for an orderly end, and starts a server over the same file.
+    async fn started_again(mut self) -> Self {
+        let other = tempfile::tempdir().expect("a folder");
+        let folder = std::mem::replace(&mut self.folder, other);
+        let log = self.ended().await;
+        assert!(log.contains("stopped"), "{log}");
+        Self::start_in(folder, &[]).await
+    }
+
     /// Waits for an orderly end and answers the whole log.
     pub(super) async fn ended(mut self) -> String {
         let status = timeout(PATIENCE, self.child.wait()).await;
@@ -225,17 +234,40 @@ async fn sigterm_finishes_what_is_under_way_and_accepts_nothing_more() {
     for claim in claims {
         claim.await.expect("answered").expect(201);
     }
-    let folder = tempfile::tempdir().expect("a folder");
-    let folder = std::mem::replace(&mut process.folder, folder);
-    let log = process.ended().await;
-    assert!(log.contains("stopped"), "{log}");
-
-    let again = Process::start_in(folder, &[]).await;
+    let again = process.started_again().await;
     let leases = again.rest.get("/v1/leases").await;
     assert_eq!(
         leases.expect(200)["items"].as_array().map(Vec::len),
         Some(5)
     );
+    again.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn releases_that_nobody_waits_for_any_more_are_carried_out_before_the_end() {
+    let mut process = Process::start(&[]).await;
+    let rest = process.rest.clone();
+    rest.post("/v1/pools", pool("v4", "10.1.0.0/24"))
+        .await
+        .expect(201);
+    for container in ["c1", "c2"] {
+        let held = rest.post("/v1/leases", claim(container, "v4")).await;
+        held.expect(201);
+    }
+    let writer = Writer::lock(process.folder.path()).await;
+    for container in ["c1", "c2"] {
+        let rest = rest.clone();
+        let body = super::release(container);
+        let asked = tokio::spawn(async move { rest.post("/v1/release", body).await });
+        sleep(Duration::from_millis(200)).await;
+        asked.abort();
+    }
+    process.signal(Signal::SIGTERM);
+    process.line("stopping").await;
+    writer.unlock().await;
+    let again = process.started_again().await;
+    let leases = again.rest.get("/v1/leases").await;
+    assert_eq!(leases.expect(200)["items"], json!([]));
     again.stop().await;
 }
 
