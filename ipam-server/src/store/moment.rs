@@ -24,8 +24,11 @@ impl Moment {
     const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
     /// The beginning of the year 1 and the end of the year 9999: what can be printed. What is beyond is `-infinity` and
     /// `infinity` in PostgreSQL.
-    const FIRST: i64 = -62_135_596_800_000_000;
-    const LAST: i64 = 253_402_300_799_999_999;
+    const EARLIEST: i64 = -62_135_596_800_000_000;
+    const LATEST: i64 = 253_402_300_799_999_999;
+
+    /// Later than anything that is stored.
+    pub(crate) const LAST: Self = Self(Self::LATEST);
 
     /// The moment this much later.
     pub(crate) fn plus(self, duration: Duration) -> Self {
@@ -48,7 +51,7 @@ impl From<OffsetDateTime> for Moment {
 
 impl From<Moment> for OffsetDateTime {
     fn from(moment: Moment) -> Self {
-        let micros = moment.0.clamp(Moment::FIRST, Moment::LAST);
+        let micros = moment.0.clamp(Moment::EARLIEST, Moment::LATEST);
         Self::from_unix_timestamp_nanos(i128::from(micros) * 1_000).unwrap_or(Self::UNIX_EPOCH)
     }
 }
@@ -68,8 +71,8 @@ impl PgHasArrayType for Moment {
 impl Encode<'_, Postgres> for Moment {
     fn encode_by_ref(&self, buf: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
         let micros = match self.0 {
-            before if before < Self::FIRST => i64::MIN,
-            after if after > Self::LAST => i64::MAX,
+            before if before < Self::EARLIEST => i64::MIN,
+            after if after > Self::LATEST => i64::MAX,
             micros => micros - Self::POSTGRES_EPOCH,
         };
         <i64 as Encode<Postgres>>::encode(micros, buf)

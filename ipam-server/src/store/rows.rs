@@ -201,6 +201,13 @@ pub(crate) struct HistoryRow {
     pub(crate) reason: String,
 }
 
+/// When an address was released last.
+#[derive(Clone, Copy, Debug, FromRow)]
+pub(crate) struct ReleasedRow {
+    pub(crate) address: Addr,
+    pub(crate) released_at: Moment,
+}
+
 /// `pool_change`.
 #[derive(Clone, Debug, FromRow)]
 pub(crate) struct PoolChangeRow {

@@ -15,7 +15,7 @@ use super::clock::Clock;
 use super::moment::Moment;
 use super::rows::{
     AttachmentRow, CounterRow, FreeRow, HeldRow, HistoryRow, IntervalRow, LeaseQuery, LeaseRow,
-    NodeRow, PoolChangeRow, PoolRow,
+    NodeRow, PoolChangeRow, PoolRow, ReleasedRow,
 };
 
 /// What a statement answers.
@@ -339,6 +339,16 @@ pub(crate) trait HistoryStatements: Send {
         address: Addr,
         at: Moment,
     ) -> impl Future<Output = Answer<Option<HistoryRow>>> + Send;
+    /// Addresses of `first..=last` that were released after `after`, each with the last time it was, by address, at most
+    /// `limit`. Reads the history of these addresses.
+    fn released_since(
+        &mut self,
+        vrf_id: i64,
+        first: Addr,
+        last: Addr,
+        after: Moment,
+        limit: i64,
+    ) -> impl Future<Output = Answer<Vec<ReleasedRow>>> + Send;
     /// Deletes history released before `until`, the oldest first, at most `limit`; how many. Walks the primary key, which is
     /// in order of release but for concurrent transactions.
     fn prune_history(
