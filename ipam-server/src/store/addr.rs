@@ -38,6 +38,11 @@ impl Addr {
         format!("{:032x}", self.0)
     }
 
+    /// The address before; the lowest stays as it is.
+    pub(crate) fn previous(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+
     /// With the prefix length that leaves the address alone.
     fn network(self) -> IpNetwork {
         IpNetwork::from(IpAddr::from(self))

@@ -6,11 +6,15 @@
 
 mod addr;
 mod audit;
+mod books;
 mod claims;
 mod clock;
 mod collect;
 mod cursor;
+mod ledger;
 mod moment;
+mod nodes;
+mod order;
 mod pools;
 mod postgres;
 mod reads;
