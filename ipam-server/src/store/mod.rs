@@ -26,6 +26,8 @@ mod shown;
 mod sqlite;
 mod statements;
 mod surgery;
+#[cfg(test)]
+mod tests;
 mod tidy;
 mod usage;
 
