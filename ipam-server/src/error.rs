@@ -1,5 +1,6 @@
 //! What can go wrong, in words of the domain. `http/error.rs` maps each to a status and a code.
 
+use std::fmt::Write;
 use std::net::IpAddr;
 
 use ipam_api::Attachment;
@@ -48,13 +49,13 @@ pub enum Error {
     )]
     AttachmentDiffers {
         /// The attachment.
-        attachment: Attachment,
+        attachment: Box<Attachment>,
         /// What it holds.
         held: String,
     },
     /// A release of this attachment, issued later than this claim, was served already.
     #[error("a release of attachment {0} that was issued after this claim was served already")]
-    Superseded(Attachment),
+    Superseded(Box<Attachment>),
     /// Two machines use one node name.
     #[error("node {node:?} of cluster {cluster:?}: {detail}")]
     NodeNameConflict {
@@ -122,4 +123,16 @@ impl Error {
     pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Internal(cause.into())
     }
+}
+
+/// An error with everything that it came from.
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(cause) = below {
+        // Writing to a string does not fail.
+        let _ = write!(text, ": {cause}");
+        below = cause.source();
+    }
+    text
 }

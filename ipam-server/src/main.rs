@@ -1,2 +1,51 @@
-//! The server.
-fn main() {}
+//! The server's process: settings, log, signals, and the order of start and end.
+
+use std::process::ExitCode;
+
+use ipam_server::config::{Command, Config};
+use ipam_server::listen::{beyond_this_machine, bind_all};
+use ipam_server::signals::{Stop, reload_on_hangup};
+use ipam_server::store::Store;
+use ipam_server::tokens::Tokens;
+use ipam_server::{Result, Settings, causes, serve};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ipam-server: {}", causes(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<()> {
+    let config = Config::load()?;
+    config.start_log();
+    let stop = Stop::listen()?;
+    let database = &config.common.database_url;
+    if let Some(Command::Migrate) = config.command {
+        let store = Store::open(database.secret()).await?;
+        tracing::info!(%database, service_id = store.service_id(), "the migrations are applied");
+        store.close().await;
+        return Ok(());
+    }
+    let serving = &config.serve;
+    let tokens = serving.token_files().map(Tokens::read).transpose()?;
+    serving.check_reach(beyond_this_machine(&serving.listen).await?)?;
+    reload_on_hangup(tokens.clone())?;
+    let store = Store::open(database.secret()).await?;
+    tracing::info!(%database, service_id = store.service_id(), "the database is open");
+    let listeners = bind_all(&serving.listen).await?;
+    config.greet(&listeners);
+    let settings = Settings {
+        tokens,
+        queue: serving.queue as usize,
+        retention: serving.retention(),
+    };
+    serve(listeners, store.clone(), settings, stop.told()).await;
+    store.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}

@@ -28,6 +28,21 @@ impl Addr {
         Self(self.0.saturating_add(1))
     }
 
+    /// The address before; the lowest stays as it is.
+    pub(crate) fn previous(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+
+    /// The lowest address of its family. PostgreSQL sorts all of IPv4 before all of IPv6.
+    pub(crate) fn family_lowest(self) -> Self {
+        Self(if self.is_v4() { 0xffff << 32 } else { 0 })
+    }
+
+    /// Its 16 bytes in hexadecimal: what SQLite's `unhex` reads out of a list.
+    pub(crate) fn hex(self) -> String {
+        format!("{:032x}", self.0)
+    }
+
     /// With the prefix length that leaves the address alone.
     fn network(self) -> IpNetwork {
         IpNetwork::from(IpAddr::from(self))

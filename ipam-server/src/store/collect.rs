@@ -1,10 +1,99 @@
-//! GC.
-#![allow(clippy::todo, unused_variables, reason = "being written")]
+//! GC: frees what a node holds on a network and its runtime does not know any more.
+//!
+//! Attachments are selected without locks, a page at a time; each page is a transaction that locks them in the order of
+//! their keys and decides again. So a claim that commits meanwhile is seen, and a long list holds no lock for long.
 
-use super::statements::Database;
+use std::collections::HashSet;
+
+use ipam_api::{Attachment, GcRequest};
+
+use super::clock::Clock;
+use super::nodes::{self, Identity};
+use super::order;
+use super::releases::Holdings;
+use super::retry::{finish, retry};
+use super::rows::AttachmentRow;
+use super::statements::{Database, Statements};
 use crate::error::Result;
-use ipam_api::GcRequest;
 
+/// Attachments per transaction.
+const PAGE: i64 = 500;
+
+/// See [`super::Store::collect`].
 pub(super) async fn collect<D: Database>(db: &D, gc: &GcRequest) -> Result<u64> {
-    todo!()
+    let valid: HashSet<(&str, &str)> = (gc.valid.iter())
+        .map(|valid| (valid.container_id.as_str(), valid.ifname.as_str()))
+        .collect();
+    let mut after = (String::new(), String::new());
+    let mut released = 0;
+    loop {
+        let page = retry::<D, _, _>("collect", || collect_page(db, gc, &valid, &after)).await?;
+        released += page.released;
+        match page.last {
+            Some(last) => after = last,
+            None => return Ok(released),
+        }
+    }
+}
+
+struct Page {
+    released: u64,
+    /// The last attachment that was looked at; none when there are no more.
+    last: Option<(String, String)>,
+}
+
+async fn collect_page<D: Database>(
+    db: &D,
+    gc: &GcRequest,
+    valid: &HashSet<(&str, &str)>,
+    after: &(String, String),
+) -> Result<Page> {
+    let mut tx = db.begin().await?;
+    let outcome = work(&mut tx, db.clock(), gc, valid, after).await;
+    finish::<D, _>(tx, outcome).await
+}
+
+async fn work<T: Statements>(
+    tx: &mut T,
+    clock: &Clock,
+    gc: &GcRequest,
+    valid: &HashSet<(&str, &str)>,
+    after: &(String, String),
+) -> Result<Page> {
+    check_identity(tx, gc).await?;
+    let after = (after.0.as_str(), after.1.as_str());
+    let holders = (tx.holders_on(&gc.cluster, &gc.node, &gc.network, after, PAGE)).await?;
+    let last = (holders.last()).filter(|_| holders.len() as i64 == PAGE);
+    let last = last.map(|row| (row.container_id.clone(), row.ifname.clone()));
+    let suspects: Vec<Attachment> = (holders.iter())
+        .filter(|row| !valid.contains(&(row.container_id.as_str(), row.ifname.as_str())))
+        .filter(|row| order::is_garbage(row, gc))
+        .map(AttachmentRow::key)
+        .collect();
+    let mut released = 0;
+    if !suspects.is_empty() {
+        let mut holdings = Holdings::lock(tx, suspects.iter().cloned()).await?;
+        for key in &suspects {
+            released += holdings.change(key, |row| {
+                let is_garbage = order::is_garbage(row, gc);
+                if is_garbage {
+                    order::note_collected(row, gc);
+                }
+                is_garbage
+            });
+        }
+        holdings.settle(tx, clock, "gc").await?;
+    }
+    Ok(Page { released, last })
+}
+
+async fn check_identity<T: Statements>(tx: &mut T, gc: &GcRequest) -> Result<()> {
+    let identity = Identity {
+        cluster: &gc.cluster,
+        node: &gc.node,
+        machine_id: gc.machine_id.as_deref(),
+        boot_id: gc.boot_id.as_deref(),
+    };
+    let admitted = nodes::admit(tx, &[identity]).await?;
+    admitted.into_values().collect()
 }

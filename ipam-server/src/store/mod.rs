@@ -6,20 +6,30 @@
 
 mod addr;
 mod audit;
+mod books;
 mod claims;
 mod clock;
 mod collect;
+mod cursor;
+mod ledger;
 mod moment;
+mod nodes;
+mod order;
 mod pools;
 mod postgres;
 mod reads;
 mod releases;
 mod retry;
 mod rows;
+mod settings;
+mod shown;
 mod sqlite;
 mod statements;
 mod surgery;
+#[cfg(test)]
+mod tests;
 mod tidy;
+mod usage;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -33,6 +43,7 @@ use time::OffsetDateTime;
 use crate::error::Result;
 
 pub(crate) use addr::Addr;
+pub(crate) use rows::PoolRow;
 
 /// The database that pools and leases are kept in. Cheap to clone.
 #[derive(Clone, Debug)]

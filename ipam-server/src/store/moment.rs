@@ -17,6 +17,19 @@ impl Moment {
     /// The mark of never-used space.
     pub(crate) const NEVER: Self = Self(0);
 
+    /// The first moment that an address can have been returned at: what begins here leaves out never-used space.
+    pub(crate) const RETURNED: Self = Self(1);
+
+    /// 2000, from which PostgreSQL counts.
+    const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
+    /// The beginning of the year 1 and the end of the year 9999: what can be printed. What is beyond is `-infinity` and
+    /// `infinity` in PostgreSQL.
+    const EARLIEST: i64 = -62_135_596_800_000_000;
+    const LATEST: i64 = 253_402_300_799_999_999;
+
+    /// Later than anything that is stored.
+    pub(crate) const LAST: Self = Self(Self::LATEST);
+
     /// The moment this much later.
     pub(crate) fn plus(self, duration: Duration) -> Self {
         let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
@@ -38,7 +51,8 @@ impl From<OffsetDateTime> for Moment {
 
 impl From<Moment> for OffsetDateTime {
     fn from(moment: Moment) -> Self {
-        Self::from_unix_timestamp_nanos(i128::from(moment.0) * 1_000).unwrap_or(Self::UNIX_EPOCH)
+        let micros = moment.0.clamp(Moment::EARLIEST, Moment::LATEST);
+        Self::from_unix_timestamp_nanos(i128::from(micros) * 1_000).unwrap_or(Self::UNIX_EPOCH)
     }
 }
 
@@ -56,13 +70,22 @@ impl PgHasArrayType for Moment {
 
 impl Encode<'_, Postgres> for Moment {
     fn encode_by_ref(&self, buf: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        <OffsetDateTime as Encode<Postgres>>::encode((*self).into(), buf)
+        let micros = match self.0 {
+            before if before < Self::EARLIEST => i64::MIN,
+            after if after > Self::LATEST => i64::MAX,
+            micros => micros - Self::POSTGRES_EPOCH,
+        };
+        <i64 as Encode<Postgres>>::encode(micros, buf)
     }
 }
 
 impl<'r> Decode<'r, Postgres> for Moment {
     fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
-        <OffsetDateTime as Decode<Postgres>>::decode(value).map(Self::from)
+        let micros = <i64 as Decode<Postgres>>::decode(value)?;
+        Ok(Self(match micros {
+            i64::MIN | i64::MAX => micros,
+            finite => finite + Self::POSTGRES_EPOCH,
+        }))
     }
 }
 

@@ -1,14 +1,244 @@
-//! Releases: a batch of them in one transaction.
-#![allow(clippy::todo, unused_variables, reason = "being written")]
+//! Releases: a batch of them in one transaction, always by attachment. What is unknown succeeds.
+
+use std::collections::BTreeMap;
+
+use ipam_api::Attachment;
+use uuid::Uuid;
 
 use super::Releasing;
-use super::statements::Database;
-use crate::error::Result;
+use super::books::Books;
+use super::clock::Clock;
+use super::nodes::{self, Identity};
+use super::order;
+use super::retry::{finish, retry};
+use super::rows::{AttachmentRow, LeaseRow, parse_public_id};
+use super::statements::{Database, Statements};
+use crate::error::{Error, Result};
 
+/// See [`super::Store::release`].
 pub(super) async fn release<D: Database>(db: &D, releases: &[Releasing]) -> Vec<Result<u64>> {
-    todo!()
+    match batch(db, releases).await {
+        Ok(counts) => counts.into_iter().map(Ok).collect(),
+        Err(error) if releases.len() == 1 => vec![Err(error)],
+        Err(Error::Unavailable { reason, source }) => {
+            let first = Error::Unavailable {
+                reason: reason.clone(),
+                source,
+            };
+            let others = (1..releases.len()).map(|_| Err(Error::unavailable(reason.clone())));
+            std::iter::once(Err(first)).chain(others).collect()
+        }
+        Err(error) => {
+            tracing::warn!(%error, releases = releases.len(), "a batch failed; its releases are tried one by one");
+            let mut answers = Vec::with_capacity(releases.len());
+            for release in releases {
+                let alone = batch(db, std::slice::from_ref(release)).await;
+                answers.push(alone.map(|counts| counts.iter().sum()));
+            }
+            answers
+        }
+    }
 }
 
+async fn batch<D: Database>(db: &D, releases: &[Releasing]) -> Result<Vec<u64>> {
+    retry::<D, _, _>("release", || async {
+        let mut tx = db.begin().await?;
+        let outcome = work(&mut tx, db.clock(), releases).await;
+        finish::<D, _>(tx, outcome).await
+    })
+    .await
+}
+
+async fn work<T: Statements>(
+    tx: &mut T,
+    clock: &Clock,
+    releases: &[Releasing],
+) -> Result<Vec<u64>> {
+    let earlier = earlier_boots(tx, releases).await?;
+    let keys = releases.iter().map(|one| one.release.attachment());
+    let mut holdings = Holdings::lock(tx, keys).await?;
+    let mut counts = Vec::with_capacity(releases.len());
+    for (one, earlier) in releases.iter().zip(earlier) {
+        let key = one.release.attachment();
+        let count = holdings.change(&key, |row| {
+            let frees = order::frees(row, &one.release, earlier);
+            order::note_release(row, &one.release, earlier);
+            frees
+        });
+        counts.push(count);
+    }
+    holdings.settle(tx, clock, "release").await?;
+    Ok(counts)
+}
+
+/// For each release whether it was issued in a boot that its node has left.
+async fn earlier_boots<T: Statements>(tx: &mut T, releases: &[Releasing]) -> Result<Vec<bool>> {
+    let identities: Vec<_> = (releases.iter())
+        .map(|one| Identity {
+            cluster: &one.release.cluster,
+            node: &one.release.node,
+            machine_id: None,
+            boot_id: one.release.boot_id.as_deref(),
+        })
+        .collect();
+    let known = nodes::known_nodes(tx, &identities).await?;
+    let mut left = BTreeMap::new();
+    for identity in &identities {
+        if !left.contains_key(identity) {
+            let name = (identity.cluster.to_owned(), identity.node.to_owned());
+            let has_left = nodes::has_left(tx, known.get(&name), identity.boot_id).await?;
+            left.insert(*identity, has_left);
+        }
+    }
+    Ok((releases.iter().zip(&identities))
+        .map(|(one, identity)| one.earlier_boot || left.get(identity) == Some(&true))
+        .collect())
+}
+
+/// Attachments whose rows are locked, with what they hold.
+pub(super) struct Holdings {
+    by_key: BTreeMap<Attachment, Holding>,
+}
+
+struct Holding {
+    row: AttachmentRow,
+    inserted: bool,
+    noted: bool,
+    leases: Vec<LeaseRow>,
+    freed: Vec<LeaseRow>,
+}
+
+impl Holdings {
+    /// Locks the attachments in the order of their keys; unknown ones get a row, so that a claim which comes late meets it.
+    pub(super) async fn lock<T: Statements>(
+        tx: &mut T,
+        keys: impl Iterator<Item = Attachment>,
+    ) -> Result<Self> {
+        let rows: BTreeMap<_, _> = keys
+            .map(|key| {
+                let row = AttachmentRow::new(&key);
+                (key, row)
+            })
+            .collect();
+        let rows = Vec::from_iter(rows.into_values());
+        let stored = tx.upsert_attachments(&rows).await?;
+        let ids: Vec<_> = stored.iter().map(|row| row.id).collect();
+        let mut leases: BTreeMap<Uuid, Vec<LeaseRow>> = BTreeMap::new();
+        for lease in tx.leases_of(&ids).await? {
+            leases.entry(lease.attachment_id).or_default().push(lease);
+        }
+        let given: Vec<_> = rows.iter().map(|row| row.id).collect();
+        let by_key = (stored.into_iter())
+            .map(|row| {
+                let holding = Holding {
+                    inserted: given.contains(&row.id),
+                    noted: false,
+                    leases: leases.remove(&row.id).unwrap_or_default(),
+                    freed: Vec::new(),
+                    row,
+                };
+                (holding.row.key(), holding)
+            })
+            .collect();
+        Ok(Self { by_key })
+    }
+
+    /// Lets `verb` note itself on the attachment's row and decide whether what it holds is freed; how many leases are.
+    pub(super) fn change(
+        &mut self,
+        key: &Attachment,
+        verb: impl FnOnce(&mut AttachmentRow) -> bool,
+    ) -> u64 {
+        let Some(holding) = self.by_key.get_mut(key) else {
+            return 0;
+        };
+        let before = holding.row.clone();
+        let frees = verb(&mut holding.row);
+        holding.noted |= holding.row != before;
+        if !frees {
+            return 0;
+        }
+        let count = holding.leases.len() as u64;
+        holding.freed.append(&mut holding.leases);
+        count
+    }
+
+    /// Frees only the lease of this entry; false when it is not held.
+    fn free_entry(&mut self, key: &Attachment, id: Uuid, entry: i32) -> bool {
+        let Some(holding) = self
+            .by_key
+            .get_mut(key)
+            .filter(|holding| holding.row.id == id)
+        else {
+            return false;
+        };
+        let Some(index) = (holding.leases.iter()).position(|lease| lease.entry == entry) else {
+            return false;
+        };
+        holding.freed.push(holding.leases.remove(index));
+        true
+    }
+
+    /// Writes it all: the freed leases' lives to the history, their addresses to free space, the marks to the rows.
+    pub(super) async fn settle<T: Statements>(
+        self,
+        tx: &mut T,
+        clock: &Clock,
+        reason: &str,
+    ) -> Result<()> {
+        let freed: Vec<LeaseRow> = (self.by_key.values())
+            .flat_map(|holding| holding.freed.iter().cloned())
+            .collect();
+        let pools = freed.iter().map(|lease| lease.pool_id).collect();
+        let mut books = Books::open(tx, clock, pools).await?;
+        for lease in &freed {
+            if let Some(ledger) = books.get(lease.pool_id) {
+                ledger.give_back(lease.address);
+            }
+        }
+        let now = books.times.now;
+        let (mut changed, mut unmarked) = (Vec::new(), Vec::new());
+        for mut holding in self.by_key.into_values() {
+            if holding.leases.is_empty() && holding.row.released_at.is_none() {
+                holding.row.released_at = Some(now);
+                holding.noted = true;
+            }
+            if holding.inserted && holding.row.release_issued.is_none() {
+                unmarked.push(holding.row.id);
+            } else if holding.noted {
+                changed.push(holding.row);
+            }
+        }
+        tx.archive_leases(&freed, now, reason).await?;
+        books.close(tx).await?;
+        tx.save_attachments(&changed).await?;
+        tx.delete_attachments(&unmarked).await?;
+        Ok(())
+    }
+}
+
+/// See [`super::Store::release_lease`].
 pub(super) async fn release_lease<D: Database>(db: &D, id: &str) -> Result<()> {
-    todo!()
+    retry::<D, _, _>("release_lease", || async {
+        let mut tx = db.begin().await?;
+        let outcome = release_one(&mut tx, db.clock(), id).await;
+        finish::<D, _>(tx, outcome).await
+    })
+    .await
+}
+
+async fn release_one<T: Statements>(tx: &mut T, clock: &Clock, id: &str) -> Result<()> {
+    let not_found = || Error::LeaseNotFound(id.to_owned());
+    let (attachment_id, entry) = parse_public_id(id).ok_or_else(not_found)?;
+    let seen = tx
+        .lease_by_key(attachment_id, entry)
+        .await?
+        .ok_or_else(not_found)?;
+    let key = seen.attachment.key();
+    let mut holdings = Holdings::lock(tx, std::iter::once(key.clone())).await?;
+    // It may have been released, and the attachment claimed anew, until the row was locked.
+    if !holdings.free_entry(&key, attachment_id, entry) {
+        return Err(not_found());
+    }
+    holdings.settle(tx, clock, "admin").await
 }

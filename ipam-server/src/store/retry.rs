@@ -33,6 +33,14 @@ where
     unreachable!("the loop ends by its last try")
 }
 
+/// Runs a transaction that takes its time (it reads everything) once, without a limit.
+pub(crate) async fn once<T>(transaction: impl Future<Output = Result<T>> + Send) -> Result<T> {
+    match transaction.await {
+        Err(Error::Database(error)) => Err(meaning(error)),
+        other => other,
+    }
+}
+
 /// Commits when `outcome` is a success, rolls back otherwise.
 pub(crate) async fn finish<D: Database, T>(tx: D::Tx, outcome: Result<T>) -> Result<T> {
     match outcome {

@@ -201,6 +201,13 @@ pub(crate) struct HistoryRow {
     pub(crate) reason: String,
 }
 
+/// When an address was released last.
+#[derive(Clone, Copy, Debug, FromRow)]
+pub(crate) struct ReleasedRow {
+    pub(crate) address: Addr,
+    pub(crate) released_at: Moment,
+}
+
 /// `pool_change`.
 #[derive(Clone, Debug, FromRow)]
 pub(crate) struct PoolChangeRow {
@@ -227,4 +234,64 @@ pub(crate) struct LeaseQuery {
     /// Only what comes after this (vrf, address).
     pub(crate) after: Option<(i64, Addr)>,
     pub(crate) limit: i64,
+}
+
+/// Along which index a list of leases goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Walk {
+    /// The attachments of a container.
+    Container,
+    /// The attachments of a pod.
+    Pod,
+    /// The attachments of a node.
+    Node,
+    /// The addresses of an interval in one vrf.
+    Interval,
+    /// The addresses of an interval in each vrf.
+    EveryVrf,
+    /// All addresses, of one vrf or of all.
+    All,
+}
+
+impl LeaseQuery {
+    /// Along which index it goes, and from where: in an interval from this (vrf, address) on, else after it. None when
+    /// the list is at its end.
+    pub(crate) fn walk(&self) -> Option<(Walk, (i64, Addr))> {
+        let walk = self.index();
+        // The last address in either order, of the vrf before the first.
+        let before = self.vrf_id.map_or(i64::MIN, |vrf_id| vrf_id - 1);
+        let after = self.after.unwrap_or((before, Addr(u128::MAX)));
+        let (Walk::Interval, Some(vrf_id), Some((first, last))) = (walk, self.vrf_id, self.between)
+        else {
+            return Some((walk, after));
+        };
+        match self.after {
+            None => Some((walk, (vrf_id, first))),
+            Some((_, address)) if address < last => {
+                Some((walk, (vrf_id, first.max(address.next()))))
+            }
+            Some(_) => None,
+        }
+    }
+
+    fn index(&self) -> Walk {
+        let by_address = self.between.map(|_| match self.vrf_id {
+            Some(_) => Walk::Interval,
+            None => Walk::EveryVrf,
+        });
+        if let (Some(walk), Some((first, last))) = (by_address, self.between)
+            && first == last
+        {
+            return walk;
+        }
+        if self.container_id.is_some() {
+            Walk::Container
+        } else if self.pod_name.is_some() {
+            Walk::Pod
+        } else if self.node.is_some() {
+            Walk::Node
+        } else {
+            by_address.unwrap_or(Walk::All)
+        }
+    }
 }

@@ -15,11 +15,21 @@ use super::clock::Clock;
 use super::moment::Moment;
 use super::rows::{
     AttachmentRow, CounterRow, FreeRow, HeldRow, HistoryRow, IntervalRow, LeaseQuery, LeaseRow,
-    NodeRow, PoolChangeRow, PoolRow,
+    NodeRow, PoolChangeRow, PoolRow, ReleasedRow,
 };
 
 /// What a statement answers.
 pub(crate) type Answer<T> = Result<T, sqlx::Error>;
+
+/// That a statement met as many rows as it was meant to: one fewer is a lost lease or mark, which must not be committed.
+pub(crate) fn expect_rows(statement: &str, met: u64, meant: usize) -> Answer<()> {
+    if met == meant as u64 {
+        return Ok(());
+    }
+    Err(sqlx::Error::Protocol(format!(
+        "{statement} met {met} rows instead of {meant}"
+    )))
+}
 
 /// A database and its transactions.
 pub(crate) trait Database: Sync {
@@ -329,6 +339,16 @@ pub(crate) trait HistoryStatements: Send {
         address: Addr,
         at: Moment,
     ) -> impl Future<Output = Answer<Option<HistoryRow>>> + Send;
+    /// Addresses of `first..=last` that were released after `after`, each with the last time it was, by address, at most
+    /// `limit`. Reads the history of these addresses.
+    fn released_since(
+        &mut self,
+        vrf_id: i64,
+        first: Addr,
+        last: Addr,
+        after: Moment,
+        limit: i64,
+    ) -> impl Future<Output = Answer<Vec<ReleasedRow>>> + Send;
     /// Deletes history released before `until`, the oldest first, at most `limit`; how many. Walks the primary key, which is
     /// in order of release but for concurrent transactions.
     fn prune_history(

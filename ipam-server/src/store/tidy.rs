@@ -1,10 +1,83 @@
-//! Background work.
-#![allow(clippy::todo, unused_variables, reason = "being written")]
+//! Background work, a bounded piece of it per call.
 
-use super::statements::Database;
-use crate::error::Result;
 use std::time::Duration;
 
+use super::moment::Moment;
+use super::retry::{finish, retry};
+use super::statements::{Database, Statements};
+use super::surgery::{purge_chunk, remove_chunk};
+use crate::error::Result;
+
+/// History is kept at least this long, whatever is asked for: addresses that are made leasable again are looked up there.
+const KEEP_MIN: Duration = Duration::from_secs(3600);
+
+/// How long the mark of an attachment stays after its release. It tells a claim that its release overtook it on the way.
+/// Claims are on the way for their deadline, which is seconds, and a spooled release has its own order: an hour is far
+/// beyond both.
+const MARKS_KEPT: Duration = Duration::from_secs(3600);
+
+/// Rows that one transaction prunes.
+const CHUNK: i64 = 5_000;
+
 pub(super) async fn tidy<D: Database>(db: &D, keep: Duration) -> Result<bool> {
-    todo!()
+    let left = retry::<D, _, _>("find_leftovers", || async {
+        let mut tx = db.read().await?;
+        let outcome = leftovers(&mut tx).await;
+        finish::<D, _>(tx, outcome).await
+    })
+    .await?;
+    let mut more = false;
+    for pool_id in left.removals {
+        more |= remove_chunk(db, pool_id).await?;
+    }
+    for pool_id in left.deletions {
+        more |= purge_chunk(db, pool_id).await?;
+    }
+    // After a jump of the wall clock what is young looks old: only the part that can be believed counts.
+    let now = db.clock().rested_until(left.now);
+    more |= prune_history(db, now.minus(keep.max(KEEP_MIN))).await?;
+    more |= prune_marks(db, now.minus(MARKS_KEPT)).await?;
+    Ok(more)
+}
+
+/// What a crash left, and the time.
+struct Leftovers {
+    removals: Vec<i64>,
+    deletions: Vec<i64>,
+    now: Moment,
+}
+
+async fn leftovers<T: Statements>(tx: &mut T) -> Result<Leftovers> {
+    let deleting = tx.pools_deleting().await?;
+    Ok(Leftovers {
+        removals: tx.pools_with_removals().await?,
+        deletions: deleting.into_iter().map(|pool| pool.id).collect(),
+        now: tx.wall_clock().await?,
+    })
+}
+
+async fn prune_history<D: Database>(db: &D, until: Moment) -> Result<bool> {
+    retry::<D, _, _>("prune_history", || async {
+        let mut tx = db.begin().await?;
+        let outcome = prune_past(&mut tx, until).await;
+        finish::<D, _>(tx, outcome).await
+    })
+    .await
+}
+
+async fn prune_past<T: Statements>(tx: &mut T, until: Moment) -> Result<bool> {
+    Ok(tx.prune_history(until, CHUNK).await? == CHUNK.unsigned_abs())
+}
+
+async fn prune_marks<D: Database>(db: &D, until: Moment) -> Result<bool> {
+    retry::<D, _, _>("prune_marks", || async {
+        let mut tx = db.begin().await?;
+        let outcome = prune_released(&mut tx, until).await;
+        finish::<D, _>(tx, outcome).await
+    })
+    .await
+}
+
+async fn prune_released<T: Statements>(tx: &mut T, until: Moment) -> Result<bool> {
+    Ok(tx.prune_attachments(until, CHUNK).await? == CHUNK.unsigned_abs())
 }

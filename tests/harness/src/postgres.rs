@@ -1,1 +1,397 @@
 //! A throw-away PostgreSQL: `IPAM_TEST_DATABASE_URL`, or one started from the machine's own binaries.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::PipeWriter;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, Uid, User};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+use crate::require;
+
+/// How long a server may take to start or to stop.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Databases that an ended test left on a server of somebody else's are dropped when they are this old.
+const STALE: Duration = Duration::from_secs(6 * 3600);
+
+/// The URL of a fresh, empty database, on the server of `IPAM_TEST_DATABASE_URL` or on one that this process starts once.
+/// Nothing, said aloud, when there is neither (need `postgres`).
+pub fn database() -> Option<String> {
+    match given_url() {
+        Some(url) => {
+            static SWEPT: OnceLock<()> = OnceLock::new();
+            SWEPT.get_or_init(|| drop_stale(&url));
+            Some(create(&url))
+        }
+        None => shared().map(Cluster::database),
+    }
+}
+
+/// The log of the server that [`database`] uses; nothing when it is somebody else's.
+pub fn log() -> Option<PathBuf> {
+    match given_url() {
+        Some(_) => None,
+        None => shared().map(Cluster::log),
+    }
+}
+
+fn given_url() -> Option<String> {
+    std::env::var("IPAM_TEST_DATABASE_URL")
+        .ok()
+        .filter(|url| !url.is_empty())
+}
+
+/// The process's own server. A static is never dropped: its guard ends it with the process.
+fn shared() -> Option<&'static Cluster> {
+    static SHARED: OnceLock<Option<Cluster>> = OnceLock::new();
+    let shared = SHARED.get_or_init(Cluster::start).as_ref();
+    if shared.is_none() {
+        require::skip("postgres", "no server binaries, and no user postgres");
+    }
+    shared
+}
+
+/// A PostgreSQL server of the test's own on a unix socket, durable (fsync on) until it is dropped or the process ends,
+/// however it ends; then it is stopped and its folder removed.
+#[derive(Debug)]
+pub struct Cluster {
+    folder: PathBuf,
+    binaries: PathBuf,
+    account: Option<User>,
+    server: Mutex<Option<Child>>,
+    guard: Child,
+    /// Its closing, by drop or by the end of this process, is what the guard waits for.
+    lifeline: Option<PipeWriter>,
+}
+
+impl Cluster {
+    /// Starts a server; nothing when the machine has no binaries, or no user to run them as.
+    pub fn start() -> Option<Self> {
+        let binaries = binaries()?;
+        let account = if Uid::effective().is_root() {
+            Some(User::from_name("postgres").ok().flatten()?)
+        } else {
+            None
+        };
+        // Not in TMPDIR: the path of a unix socket has at most 107 bytes.
+        let folder = tempfile::Builder::new()
+            .prefix("ipam-pg-")
+            .tempdir_in("/tmp")
+            .expect("a folder in /tmp")
+            .keep();
+        if let Some(user) = &account {
+            nix::unistd::chown(&folder, Some(user.uid), Some(user.gid)).expect("chown");
+        }
+        let (guard, lifeline) = guard(&folder, &binaries, account.as_ref());
+        let cluster = Self {
+            folder,
+            binaries,
+            account,
+            server: Mutex::new(None),
+            guard,
+            lifeline: Some(lifeline),
+        };
+        cluster.initialize();
+        cluster.resume();
+        Some(cluster)
+    }
+
+    /// The URL of a fresh, empty database.
+    pub fn database(&self) -> String {
+        let name = create_database(&self.url("postgres"));
+        self.url(&name)
+    }
+
+    /// The URL of the database `name`.
+    pub fn url(&self, name: &str) -> String {
+        format!(
+            "postgres://postgres@localhost/{name}?host={}",
+            self.folder.display()
+        )
+    }
+
+    /// The server's log.
+    pub fn log(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+
+    /// Stops the server: by SIGINT (an orderly stop that cuts connections), or by SIGQUIT or SIGKILL, as a crash would.
+    pub fn stop(&self, signal: Signal) {
+        let server = self.lock_server().take();
+        if let Some(mut server) = server {
+            let pid = Pid::from_raw(server.id().cast_signed());
+            kill(pid, signal).expect("the server is there");
+            server.wait().expect("the server ends");
+        }
+    }
+
+    /// Starts a stopped server again, and waits until it serves.
+    pub fn resume(&self) {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log())
+            .expect("the log");
+        let folder = self.folder.to_str().expect("a plain path");
+        let server = self
+            .command("postgres")
+            .args(["-D", &format!("{folder}/data"), "-k", folder])
+            .args(["-c", "listen_addresses=", "-c", "max_connections=300"])
+            .args(["-c", "fsync=on", "-c", "log_line_prefix=%m [%p] %d "])
+            .stdout(log.try_clone().expect("the log"))
+            .stderr(log)
+            // Ctrl-C at the terminal is for the test, and the guard ends the server after it.
+            .process_group(0)
+            .spawn()
+            .expect("postgres starts");
+        *self.lock_server() = Some(server);
+        self.wait_until_it_serves();
+    }
+
+    fn lock_server(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn initialize(&self) {
+        let data = self.folder.join("data");
+        let made = self
+            .command("initdb")
+            .args(["--no-sync", "-A", "trust", "-U", "postgres", "-E", "UTF8"])
+            .args(["--locale=C", "-D"])
+            .arg(data)
+            .output()
+            .expect("initdb starts");
+        let errors = String::from_utf8_lossy(&made.stderr);
+        assert!(made.status.success(), "initdb failed: {errors}");
+    }
+
+    fn wait_until_it_serves(&self) {
+        let url = self.url("postgres");
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(error) = on_connection(&url, async |connection| connection.ping().await) {
+            let exited = self
+                .lock_server()
+                .as_mut()
+                .is_none_or(|server| matches!(server.try_wait(), Ok(Some(_))));
+            if exited || Instant::now() > deadline {
+                let log = fs::read_to_string(self.log()).unwrap_or_default();
+                panic!("postgres does not serve: {error}\n{log}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn command(&self, program: &str) -> Command {
+        command(
+            &self.binaries.join(program),
+            &self.folder,
+            self.account.as_ref(),
+        )
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.lifeline = None;
+        let server = self.lock_server().take();
+        // First the server, because the guard's stop waits for it, and it is gone only when its parent has asked.
+        if let Some(mut server) = server {
+            let _ = kill(Pid::from_raw(server.id().cast_signed()), Signal::SIGQUIT);
+            let _ = server.wait();
+        }
+        let _ = self.guard.wait();
+    }
+}
+
+/// A shell that waits for the end of this process, or of the cluster's value, and then stops the server and removes the
+/// folder. Nothing inside this process could do it on SIGKILL.
+fn guard(folder: &Path, binaries: &Path, account: Option<&User>) -> (Child, PipeWriter) {
+    let (waits, lifeline) = std::io::pipe().expect("a pipe");
+    let script = "trap '' INT TERM HUP
+        read -r _
+        \"$2/pg_ctl\" -D \"$1/data\" -m immediate -w stop
+        cd / && rm -rf \"$1\"";
+    let guard = command(Path::new("/bin/sh"), folder, account)
+        .args(["-c", script, "guard"])
+        .args([folder, binaries])
+        .stdin(waits)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .expect("sh starts");
+    (guard, lifeline)
+}
+
+/// A command that runs in `folder` as `account`: PostgreSQL refuses to be root.
+fn command(program: &Path, folder: &Path, account: Option<&User>) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(folder).stdin(Stdio::null());
+    if let Some(user) = account {
+        command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+    }
+    command
+}
+
+/// The folder of the newest server binaries: on PATH, or where Debian puts them.
+fn binaries() -> Option<PathBuf> {
+    let has_all = |folder: &PathBuf| {
+        ["initdb", "postgres", "pg_ctl"]
+            .iter()
+            .all(|program| folder.join(program).is_file())
+    };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).find(has_all).or_else(|| {
+        let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
+        versions
+            .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+            .filter(has_all)
+            .max_by_key(|folder| {
+                let version = folder.parent().and_then(Path::file_name);
+                version
+                    .and_then(OsStr::to_str)
+                    .and_then(|v| v.parse::<u32>().ok())
+            })
+    })
+}
+
+/// Creates a database on the server of `url` and answers its URL. `dbname` in the query beats the path.
+fn create(url: &str) -> String {
+    let name = create_database(url);
+    let joint = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{joint}dbname={name}")
+}
+
+/// Creates a database of a new name, which tells when it was made.
+fn create_database(url: &str) -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!(
+        "ipam_test_{}_{}_{number}",
+        unix_time().as_secs(),
+        std::process::id()
+    );
+    execute(url, format!("create database {name}"));
+    name
+}
+
+/// Drops what earlier tests left: a test that is killed drops nothing.
+fn drop_stale(url: &str) {
+    let names: Vec<String> = on_connection(url, async |connection| {
+        sqlx::query_scalar("select datname from pg_database where datname like 'ipam\\_test\\_%'")
+            .fetch_all(connection)
+            .await
+    })
+    .expect("IPAM_TEST_DATABASE_URL answers");
+    let limit = unix_time().saturating_sub(STALE).as_secs();
+    for name in names {
+        let made = name.split('_').nth(2).and_then(|s| s.parse::<u64>().ok());
+        if made.is_some_and(|made| made < limit) {
+            execute(url, format!("drop database if exists {name}"));
+        }
+    }
+}
+
+fn unix_time() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
+/// Runs a statement whose names the caller made.
+fn execute(url: &str, statement: String) {
+    on_connection(url, async move |connection| {
+        sqlx::query(AssertSqlSafe(statement.clone()))
+            .execute(connection)
+            .await
+    })
+    .unwrap_or_else(|error| panic!("the test's PostgreSQL refused: {error}"));
+}
+
+/// Connects and works, on a thread of its own: the caller may be inside a runtime.
+fn on_connection<T: Send>(
+    url: &str,
+    work: impl AsyncFn(&mut PgConnection) -> Result<T, sqlx::Error> + Send + Sync,
+) -> Result<T, sqlx::Error> {
+    let run = || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(sqlx::Error::Io)?;
+        runtime.block_on(async {
+            let mut connection = PgConnection::connect(url).await?;
+            let outcome = work(&mut connection).await;
+            connection.close().await?;
+            outcome
+        })
+    };
+    std::thread::scope(|scope| scope.spawn(run).join()).expect("the thread does not panic")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The environment variable that tells the test binary to be the process that is killed.
+    const VICTIM: &str = "IPAM_HARNESS_VICTIM";
+
+    #[test]
+    fn a_cluster_survives_a_crash_and_is_gone_when_it_is_dropped() {
+        let Some(cluster) = Cluster::start() else {
+            return require::skip("postgres", "no server binaries, and no user postgres");
+        };
+        let url = cluster.database();
+        execute(&url, "create table kept (n integer)".to_owned());
+        cluster.stop(Signal::SIGKILL);
+        cluster.resume();
+        execute(&url, "insert into kept values (1)".to_owned());
+        let folder = cluster.folder.clone();
+        assert!(folder.exists());
+        drop(cluster);
+        assert!(!folder.exists());
+    }
+
+    #[test]
+    fn a_killed_test_leaves_no_server_and_no_folder() {
+        if let Ok(report) = std::env::var(VICTIM) {
+            let cluster = Cluster::start().expect("the parent has seen that it can");
+            fs::write(report, cluster.folder.to_str().expect("a plain path")).expect("a report");
+            return std::thread::sleep(PATIENCE);
+        }
+        if binaries().is_none() {
+            return require::skip("postgres", "no server binaries");
+        }
+        let scratch = tempfile::tempdir().expect("a folder");
+        let report = scratch.path().join("folder");
+        let mut victim = Command::new(std::env::current_exe().expect("this binary"))
+            .args([
+                "--exact",
+                "postgres::tests::a_killed_test_leaves_no_server_and_no_folder",
+            ])
+            .env(VICTIM, &report)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("this binary starts");
+        wait_for(|| fs::metadata(&report).is_ok_and(|file| file.len() > 0));
+        victim.kill().expect("kill");
+        victim.wait().expect("wait");
+        let folder = fs::read_to_string(&report).expect("the report");
+        wait_for(|| !Path::new(&folder).exists());
+    }
+
+    fn wait_for(happened: impl Fn() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !happened() {
+            assert!(Instant::now() < deadline, "waited in vain");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}

@@ -1,331 +1,158 @@
-//! The statements in Postgres's SQL.
-#![allow(clippy::todo, reason = "being written")]
-use super::addr::Addr;
+//! The statements in PostgreSQL's SQL: connections and transactions here, one file per noun beside it.
+
+mod history;
+mod leases;
+mod listing;
+mod open;
+mod pools;
+mod space;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::{Executor, PgConnection, PgPool, Postgres};
+
 use super::clock::Clock;
-use super::moment::Moment;
-use super::rows::*;
-use super::statements::{
-    Answer, HistoryStatements, LeaseStatements, PoolStatements, SpaceStatements,
-};
-use crate::error::Result;
-use ipam_api::Attachment;
-use uuid::Uuid;
+use super::statements::Answer;
+use crate::error::{Error, Result};
+
+#[cfg(test)]
+pub(crate) use open::migrate;
+
+/// How long a connection may take to answer `begin`. A dead peer that does not say so is found by this, and a few of them
+/// fit into one try of a transaction.
+const BEGIN_LIMIT: Duration = Duration::from_secs(2);
+
+/// Connections of one server. Claims and releases are gathered, so that few do the work of many.
+const CONNECTIONS: u32 = 16;
 
 /// The database. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Database;
+pub struct Database {
+    pool: PgPool,
+    service_id: Arc<str>,
+    clock: Arc<Clock>,
+}
 
 impl Database {
-    pub(super) async fn open(_url: &str) -> Result<Self> {
-        todo!()
+    /// Waits for the database for some seconds, applies the migrations and reads the service id.
+    pub(super) async fn open(url: &str) -> Result<Self> {
+        open::open(url).await
     }
+
+    /// The id that the first migration wrote.
     pub(super) fn service_id(&self) -> &str {
-        todo!()
+        &self.service_id
     }
+
+    /// Asks the database whether it serves.
     pub(super) async fn ping(&self) -> Result<()> {
-        todo!()
+        let asked = async {
+            let tx = self.start("begin").await?;
+            <Self as super::statements::Database>::rollback(tx).await
+        };
+        asked.await.map_err(|error| Error::Unavailable {
+            reason: "the database does not answer".to_owned(),
+            source: Some(error),
+        })
     }
+
+    /// Finishes what is under way and closes the connections.
     pub(super) async fn close(&self) {
-        todo!()
+        self.pool.close().await;
+    }
+
+    /// Begins a transaction. `begin` is also the test of the connection: where one died while it was idle, nothing has
+    /// happened yet, and the next is taken.
+    async fn start(&self, begin: &'static str) -> Answer<Tx> {
+        let mut connections_left = CONNECTIONS;
+        loop {
+            let connection = self.pool.acquire().await?;
+            let mut tx = Tx {
+                connection,
+                ended: false,
+            };
+            let begun = tokio::time::timeout(BEGIN_LIMIT, tx.connection.execute(begin)).await;
+            connections_left -= 1;
+            match begun {
+                Ok(Ok(_)) => return Ok(tx),
+                Ok(Err(error)) if connections_left == 0 || !is_dead(&error) => return Err(error),
+                Err(_) if connections_left == 0 => return Err(sqlx::Error::PoolTimedOut),
+                _ => tracing::debug!("a connection to the database is dead, taking another"),
+            }
+        }
     }
 }
 
 impl super::statements::Database for Database {
     type Tx = Tx;
+
     async fn begin(&self) -> Answer<Tx> {
-        todo!()
+        self.start("begin isolation level read committed").await
     }
+
     async fn read(&self) -> Answer<Tx> {
-        todo!()
+        self.start("begin isolation level repeatable read read only")
+            .await
     }
-    async fn commit(_tx: Tx) -> Answer<()> {
-        todo!()
+
+    async fn commit(mut tx: Tx) -> Answer<()> {
+        // `commit` alone answers a failed transaction with a rollback and no error. The statement before it fails there.
+        tx.connection.execute("select 1; commit").await?;
+        tx.ended = true;
+        Ok(())
     }
-    async fn rollback(_tx: Tx) -> Answer<()> {
-        todo!()
+
+    async fn rollback(mut tx: Tx) -> Answer<()> {
+        tx.connection.execute("rollback").await?;
+        tx.ended = true;
+        Ok(())
     }
+
     fn clock(&self) -> &Clock {
-        todo!()
+        &self.clock
     }
-    fn is_passing(_error: &sqlx::Error) -> bool {
-        todo!()
+
+    /// Serialization, deadlock, and a pool's name that another transaction took meanwhile: the next try sees it. Not a
+    /// lock that was not had in time: that try took seconds, and the client that waits is better told.
+    fn is_passing(error: &sqlx::Error) -> bool {
+        error.as_database_error().is_some_and(|error| {
+            matches!(error.code().as_deref(), Some("40001" | "40P01"))
+                || error.constraint() == Some("pool_name_key")
+        })
+    }
+}
+
+/// Whether the connection is of no use, rather than the statement.
+fn is_dead(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| code.starts_with("57P") || code.starts_with("08")),
+        _ => false,
     }
 }
 
 /// A transaction.
-pub(crate) struct Tx;
+#[derive(Debug)]
+pub(crate) struct Tx {
+    connection: PoolConnection<Postgres>,
+    ended: bool,
+}
 
-impl PoolStatements for Tx {
-    async fn wall_clock(&mut self) -> Answer<Moment> {
-        todo!()
-    }
-    async fn insert_vrf(&mut self, _name: &str, _now: Moment) -> Answer<bool> {
-        todo!()
-    }
-    async fn vrf_names(&mut self, _after: &str, _limit: i64) -> Answer<Vec<String>> {
-        todo!()
-    }
-    async fn vrf_id(&mut self, _name: &str) -> Answer<Option<i64>> {
-        todo!()
-    }
-    async fn lock_vrf(&mut self, _name: &str) -> Answer<Option<i64>> {
-        todo!()
-    }
-    async fn pools_by_name(&mut self, _names: &[String]) -> Answer<Vec<PoolRow>> {
-        todo!()
-    }
-    async fn pools_by_id(&mut self, _ids: &[i64]) -> Answer<Vec<PoolRow>> {
-        todo!()
-    }
-    async fn list_pools(
-        &mut self,
-        _vrf_id: Option<i64>,
-        _after: &str,
-        _limit: i64,
-    ) -> Answer<Vec<PoolRow>> {
-        todo!()
-    }
-    async fn pools_deleting(&mut self) -> Answer<Vec<PoolRow>> {
-        todo!()
-    }
-    async fn subnet_at_or_before(&mut self, _vrf_id: i64, _last: Addr) -> Answer<Option<PoolRow>> {
-        todo!()
-    }
-    async fn range_at_or_before(
-        &mut self,
-        _vrf_id: i64,
-        _last: Addr,
-        _except: i64,
-    ) -> Answer<Option<IntervalRow>> {
-        todo!()
-    }
-    async fn insert_pool(&mut self, _pool: &PoolRow) -> Answer<i64> {
-        todo!()
-    }
-    async fn update_pool(&mut self, _pool: &PoolRow) -> Answer<()> {
-        todo!()
-    }
-    async fn delete_pool(&mut self, _pool_id: i64) -> Answer<()> {
-        todo!()
-    }
-    async fn replace_ranges(
-        &mut self,
-        _vrf_id: i64,
-        _pool_id: i64,
-        _ranges: &[IntervalRow],
-    ) -> Answer<()> {
-        todo!()
-    }
-    async fn insert_pool_change(
-        &mut self,
-        _pool: &str,
-        _at: Moment,
-        _action: &str,
-        _settings: &serde_json::Value,
-    ) -> Answer<()> {
-        todo!()
-    }
-    async fn pool_changes(
-        &mut self,
-        _pool: &str,
-        _before: i64,
-        _limit: i64,
-    ) -> Answer<Vec<PoolChangeRow>> {
-        todo!()
+impl Tx {
+    pub(crate) fn connection(&mut self) -> &mut PgConnection {
+        &mut self.connection
     }
 }
 
-impl SpaceStatements for Tx {
-    async fn insert_counter(&mut self, _counter: &CounterRow) -> Answer<()> {
-        todo!()
-    }
-    async fn lock_counters(&mut self, _pool_ids: &[i64]) -> Answer<Vec<CounterRow>> {
-        todo!()
-    }
-    async fn counters(&mut self, _pool_ids: &[i64]) -> Answer<Vec<CounterRow>> {
-        todo!()
-    }
-    async fn save_counters(&mut self, _counters: &[CounterRow]) -> Answer<()> {
-        todo!()
-    }
-    async fn fresh_ranges(
-        &mut self,
-        _pool_id: i64,
-        _from: Addr,
-        _limit: i64,
-    ) -> Answer<Vec<FreeRow>> {
-        todo!()
-    }
-    async fn returned_ranges(
-        &mut self,
-        _pool_id: i64,
-        _from: (Moment, Addr),
-        _until: Moment,
-        _limit: i64,
-    ) -> Answer<Vec<FreeRow>> {
-        todo!()
-    }
-    async fn more_returned_than(
-        &mut self,
-        _pool_id: i64,
-        _from: (Moment, Addr),
-        _until: Moment,
-        _count: i64,
-    ) -> Answer<bool> {
-        todo!()
-    }
-    async fn cooling(&mut self, _pool_id: i64, _now: Moment) -> Answer<i64> {
-        todo!()
-    }
-    async fn next_free_at(&mut self, _pool_id: i64, _now: Moment) -> Answer<Option<Moment>> {
-        todo!()
-    }
-    async fn free_at_or_before(
-        &mut self,
-        _pool_id: i64,
-        _address: Addr,
-    ) -> Answer<Option<FreeRow>> {
-        todo!()
-    }
-    async fn free_between(
-        &mut self,
-        _pool_id: i64,
-        _first: Addr,
-        _last: Addr,
-        _limit: i64,
-    ) -> Answer<Vec<FreeRow>> {
-        todo!()
-    }
-    async fn insert_free(&mut self, _rows: &[FreeRow]) -> Answer<()> {
-        todo!()
-    }
-    async fn delete_free(&mut self, _rows: &[FreeRow]) -> Answer<()> {
-        todo!()
-    }
-    async fn delete_free_between(
-        &mut self,
-        _pool_id: i64,
-        _first: Addr,
-        _last: Addr,
-        _limit: i64,
-    ) -> Answer<Vec<FreeRow>> {
-        todo!()
-    }
-    async fn removals(&mut self, _pool_ids: &[i64]) -> Answer<Vec<IntervalRow>> {
-        todo!()
-    }
-    async fn pools_with_removals(&mut self) -> Answer<Vec<i64>> {
-        todo!()
-    }
-    async fn insert_removal(&mut self, _removal: &IntervalRow) -> Answer<()> {
-        todo!()
-    }
-    async fn delete_removal(&mut self, _removal: &IntervalRow) -> Answer<()> {
-        todo!()
-    }
-}
-
-impl LeaseStatements for Tx {
-    async fn upsert_attachments(&mut self, _rows: &[AttachmentRow]) -> Answer<Vec<AttachmentRow>> {
-        todo!()
-    }
-    async fn find_attachments(&mut self, _keys: &[Attachment]) -> Answer<Vec<AttachmentRow>> {
-        todo!()
-    }
-    async fn save_attachments(&mut self, _rows: &[AttachmentRow]) -> Answer<()> {
-        todo!()
-    }
-    async fn delete_attachments(&mut self, _ids: &[Uuid]) -> Answer<()> {
-        todo!()
-    }
-    async fn prune_attachments(&mut self, _until: Moment, _limit: i64) -> Answer<u64> {
-        todo!()
-    }
-    async fn holders_on(
-        &mut self,
-        _cluster: &str,
-        _node: &str,
-        _network: &str,
-        _after: (&str, &str),
-        _limit: i64,
-    ) -> Answer<Vec<AttachmentRow>> {
-        todo!()
-    }
-    async fn leases_of(&mut self, _attachment_ids: &[Uuid]) -> Answer<Vec<LeaseRow>> {
-        todo!()
-    }
-    async fn lease_on(&mut self, _vrf_id: i64, _address: Addr) -> Answer<Option<HeldRow>> {
-        todo!()
-    }
-    async fn lease_by_key(&mut self, _attachment_id: Uuid, _entry: i32) -> Answer<Option<HeldRow>> {
-        todo!()
-    }
-    async fn leases_between(
-        &mut self,
-        _vrf_id: i64,
-        _pool_id: i64,
-        _first: Addr,
-        _last: Addr,
-        _limit: i64,
-    ) -> Answer<Vec<HeldRow>> {
-        todo!()
-    }
-    async fn count_leases_between(
-        &mut self,
-        _vrf_id: i64,
-        _pool_id: i64,
-        _first: Addr,
-        _last: Addr,
-    ) -> Answer<i64> {
-        todo!()
-    }
-    async fn list_leases(&mut self, _query: &LeaseQuery) -> Answer<Vec<HeldRow>> {
-        todo!()
-    }
-    async fn insert_leases(&mut self, _rows: &[LeaseRow]) -> Answer<()> {
-        todo!()
-    }
-    async fn archive_leases(
-        &mut self,
-        _rows: &[LeaseRow],
-        _released_at: Moment,
-        _reason: &str,
-    ) -> Answer<()> {
-        todo!()
-    }
-    async fn nodes(&mut self, _names: &[(String, String)]) -> Answer<Vec<NodeRow>> {
-        todo!()
-    }
-    async fn lock_node(&mut self, _cluster: &str, _name: &str, _now: Moment) -> Answer<NodeRow> {
-        todo!()
-    }
-    async fn save_node(&mut self, _node: &NodeRow, _now: Moment) -> Answer<()> {
-        todo!()
-    }
-    async fn boots(&mut self, _cluster: &str, _name: &str) -> Answer<Vec<String>> {
-        todo!()
-    }
-}
-
-impl HistoryStatements for Tx {
-    async fn history(
-        &mut self,
-        _vrf_id: i64,
-        _address: Addr,
-        _before: (Moment, i64),
-        _limit: i64,
-    ) -> Answer<Vec<HistoryRow>> {
-        todo!()
-    }
-    async fn history_at(
-        &mut self,
-        _vrf_id: i64,
-        _address: Addr,
-        _at: Moment,
-    ) -> Answer<Option<HistoryRow>> {
-        todo!()
-    }
-    async fn prune_history(&mut self, _until: Moment, _limit: i64) -> Answer<u64> {
-        todo!()
+impl Drop for Tx {
+    /// A transaction that was not ended (a deadline, a panic) leaves a connection whose other side does nobody knows what.
+    fn drop(&mut self) {
+        if !self.ended {
+            self.connection.close_on_drop();
+        }
     }
 }

@@ -1,331 +1,131 @@
-//! The statements in SQLite's SQL.
-#![allow(clippy::todo, reason = "being written")]
-use super::addr::Addr;
+//! The statements in SQLite's SQL: connections and transactions here, one file per noun beside it.
+
+mod history;
+mod leases;
+mod listing;
+mod open;
+mod pools;
+mod space;
+
+use std::sync::Arc;
+
+use nix::fcntl::Flock;
+use sqlx::pool::PoolConnection;
+use sqlx::{Executor, Sqlite, SqliteConnection, SqlitePool};
+
 use super::clock::Clock;
-use super::moment::Moment;
-use super::rows::*;
-use super::statements::{
-    Answer, HistoryStatements, LeaseStatements, PoolStatements, SpaceStatements,
-};
-use crate::error::Result;
-use ipam_api::Attachment;
-use uuid::Uuid;
+use super::statements::Answer;
+use crate::error::{Error, Result};
+
+#[cfg(test)]
+pub(crate) use open::migrate;
 
 /// The database. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Database;
+pub struct Database {
+    /// One connection: SQLite has one writer, and who waits here waits in turn.
+    writer: SqlitePool,
+    readers: SqlitePool,
+    service_id: Arc<str>,
+    clock: Arc<Clock>,
+    /// Held as long as the database is open: one server per file.
+    _lock: Arc<Flock<std::fs::File>>,
+}
 
 impl Database {
-    pub(super) async fn open(_url: &str) -> Result<Self> {
-        todo!()
+    /// Opens or creates the file, applies the migrations and reads the service id.
+    pub(super) async fn open(url: &str) -> Result<Self> {
+        open::open(url).await
     }
+
+    /// The id that the first migration wrote.
     pub(super) fn service_id(&self) -> &str {
-        todo!()
+        &self.service_id
     }
+
+    /// Asks the database whether it serves: whether the file can be read.
     pub(super) async fn ping(&self) -> Result<()> {
-        todo!()
+        let asked = sqlx::query("select id from service").execute(&self.readers);
+        asked.await.map_err(|error| Error::Unavailable {
+            reason: "the database file cannot be read".to_owned(),
+            source: Some(error),
+        })?;
+        Ok(())
     }
+
+    /// Finishes what is under way and closes the connections.
     pub(super) async fn close(&self) {
-        todo!()
+        self.readers.close().await;
+        self.writer.close().await;
     }
 }
 
 impl super::statements::Database for Database {
     type Tx = Tx;
+
     async fn begin(&self) -> Answer<Tx> {
-        todo!()
+        // A plain `begin` takes the lock at the first write, when it is too late to wait for it.
+        Tx::begin(&self.writer, "begin immediate").await
     }
+
     async fn read(&self) -> Answer<Tx> {
-        todo!()
+        Tx::begin(&self.readers, "begin").await
     }
-    async fn commit(_tx: Tx) -> Answer<()> {
-        todo!()
+
+    async fn commit(tx: Tx) -> Answer<()> {
+        tx.end("commit").await
     }
-    async fn rollback(_tx: Tx) -> Answer<()> {
-        todo!()
+
+    async fn rollback(tx: Tx) -> Answer<()> {
+        tx.end("rollback").await
     }
+
     fn clock(&self) -> &Clock {
-        todo!()
+        &self.clock
     }
-    fn is_passing(_error: &sqlx::Error) -> bool {
-        todo!()
+
+    /// Busy or locked, in any of their kinds: another process (a backup, the shell) holds the file.
+    fn is_passing(error: &sqlx::Error) -> bool {
+        error
+            .as_database_error()
+            .and_then(|error| error.code()?.parse::<u32>().ok())
+            .is_some_and(|code| matches!(code & 0xff, 5 | 6))
     }
 }
 
 /// A transaction.
-pub(crate) struct Tx;
+#[derive(Debug)]
+pub(crate) struct Tx {
+    connection: PoolConnection<Sqlite>,
+    ended: bool,
+}
 
-impl PoolStatements for Tx {
-    async fn wall_clock(&mut self) -> Answer<Moment> {
-        todo!()
+impl Tx {
+    async fn begin(pool: &SqlitePool, statement: &'static str) -> Answer<Self> {
+        let mut tx = Self {
+            connection: pool.acquire().await?,
+            ended: false,
+        };
+        tx.connection.execute(statement).await?;
+        Ok(tx)
     }
-    async fn insert_vrf(&mut self, _name: &str, _now: Moment) -> Answer<bool> {
-        todo!()
+
+    async fn end(mut self, statement: &'static str) -> Answer<()> {
+        self.connection.execute(statement).await?;
+        self.ended = true;
+        Ok(())
     }
-    async fn vrf_names(&mut self, _after: &str, _limit: i64) -> Answer<Vec<String>> {
-        todo!()
-    }
-    async fn vrf_id(&mut self, _name: &str) -> Answer<Option<i64>> {
-        todo!()
-    }
-    async fn lock_vrf(&mut self, _name: &str) -> Answer<Option<i64>> {
-        todo!()
-    }
-    async fn pools_by_name(&mut self, _names: &[String]) -> Answer<Vec<PoolRow>> {
-        todo!()
-    }
-    async fn pools_by_id(&mut self, _ids: &[i64]) -> Answer<Vec<PoolRow>> {
-        todo!()
-    }
-    async fn list_pools(
-        &mut self,
-        _vrf_id: Option<i64>,
-        _after: &str,
-        _limit: i64,
-    ) -> Answer<Vec<PoolRow>> {
-        todo!()
-    }
-    async fn pools_deleting(&mut self) -> Answer<Vec<PoolRow>> {
-        todo!()
-    }
-    async fn subnet_at_or_before(&mut self, _vrf_id: i64, _last: Addr) -> Answer<Option<PoolRow>> {
-        todo!()
-    }
-    async fn range_at_or_before(
-        &mut self,
-        _vrf_id: i64,
-        _last: Addr,
-        _except: i64,
-    ) -> Answer<Option<IntervalRow>> {
-        todo!()
-    }
-    async fn insert_pool(&mut self, _pool: &PoolRow) -> Answer<i64> {
-        todo!()
-    }
-    async fn update_pool(&mut self, _pool: &PoolRow) -> Answer<()> {
-        todo!()
-    }
-    async fn delete_pool(&mut self, _pool_id: i64) -> Answer<()> {
-        todo!()
-    }
-    async fn replace_ranges(
-        &mut self,
-        _vrf_id: i64,
-        _pool_id: i64,
-        _ranges: &[IntervalRow],
-    ) -> Answer<()> {
-        todo!()
-    }
-    async fn insert_pool_change(
-        &mut self,
-        _pool: &str,
-        _at: Moment,
-        _action: &str,
-        _settings: &serde_json::Value,
-    ) -> Answer<()> {
-        todo!()
-    }
-    async fn pool_changes(
-        &mut self,
-        _pool: &str,
-        _before: i64,
-        _limit: i64,
-    ) -> Answer<Vec<PoolChangeRow>> {
-        todo!()
+
+    pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
     }
 }
 
-impl SpaceStatements for Tx {
-    async fn insert_counter(&mut self, _counter: &CounterRow) -> Answer<()> {
-        todo!()
-    }
-    async fn lock_counters(&mut self, _pool_ids: &[i64]) -> Answer<Vec<CounterRow>> {
-        todo!()
-    }
-    async fn counters(&mut self, _pool_ids: &[i64]) -> Answer<Vec<CounterRow>> {
-        todo!()
-    }
-    async fn save_counters(&mut self, _counters: &[CounterRow]) -> Answer<()> {
-        todo!()
-    }
-    async fn fresh_ranges(
-        &mut self,
-        _pool_id: i64,
-        _from: Addr,
-        _limit: i64,
-    ) -> Answer<Vec<FreeRow>> {
-        todo!()
-    }
-    async fn returned_ranges(
-        &mut self,
-        _pool_id: i64,
-        _from: (Moment, Addr),
-        _until: Moment,
-        _limit: i64,
-    ) -> Answer<Vec<FreeRow>> {
-        todo!()
-    }
-    async fn more_returned_than(
-        &mut self,
-        _pool_id: i64,
-        _from: (Moment, Addr),
-        _until: Moment,
-        _count: i64,
-    ) -> Answer<bool> {
-        todo!()
-    }
-    async fn cooling(&mut self, _pool_id: i64, _now: Moment) -> Answer<i64> {
-        todo!()
-    }
-    async fn next_free_at(&mut self, _pool_id: i64, _now: Moment) -> Answer<Option<Moment>> {
-        todo!()
-    }
-    async fn free_at_or_before(
-        &mut self,
-        _pool_id: i64,
-        _address: Addr,
-    ) -> Answer<Option<FreeRow>> {
-        todo!()
-    }
-    async fn free_between(
-        &mut self,
-        _pool_id: i64,
-        _first: Addr,
-        _last: Addr,
-        _limit: i64,
-    ) -> Answer<Vec<FreeRow>> {
-        todo!()
-    }
-    async fn insert_free(&mut self, _rows: &[FreeRow]) -> Answer<()> {
-        todo!()
-    }
-    async fn delete_free(&mut self, _rows: &[FreeRow]) -> Answer<()> {
-        todo!()
-    }
-    async fn delete_free_between(
-        &mut self,
-        _pool_id: i64,
-        _first: Addr,
-        _last: Addr,
-        _limit: i64,
-    ) -> Answer<Vec<FreeRow>> {
-        todo!()
-    }
-    async fn removals(&mut self, _pool_ids: &[i64]) -> Answer<Vec<IntervalRow>> {
-        todo!()
-    }
-    async fn pools_with_removals(&mut self) -> Answer<Vec<i64>> {
-        todo!()
-    }
-    async fn insert_removal(&mut self, _removal: &IntervalRow) -> Answer<()> {
-        todo!()
-    }
-    async fn delete_removal(&mut self, _removal: &IntervalRow) -> Answer<()> {
-        todo!()
-    }
-}
-
-impl LeaseStatements for Tx {
-    async fn upsert_attachments(&mut self, _rows: &[AttachmentRow]) -> Answer<Vec<AttachmentRow>> {
-        todo!()
-    }
-    async fn find_attachments(&mut self, _keys: &[Attachment]) -> Answer<Vec<AttachmentRow>> {
-        todo!()
-    }
-    async fn save_attachments(&mut self, _rows: &[AttachmentRow]) -> Answer<()> {
-        todo!()
-    }
-    async fn delete_attachments(&mut self, _ids: &[Uuid]) -> Answer<()> {
-        todo!()
-    }
-    async fn prune_attachments(&mut self, _until: Moment, _limit: i64) -> Answer<u64> {
-        todo!()
-    }
-    async fn holders_on(
-        &mut self,
-        _cluster: &str,
-        _node: &str,
-        _network: &str,
-        _after: (&str, &str),
-        _limit: i64,
-    ) -> Answer<Vec<AttachmentRow>> {
-        todo!()
-    }
-    async fn leases_of(&mut self, _attachment_ids: &[Uuid]) -> Answer<Vec<LeaseRow>> {
-        todo!()
-    }
-    async fn lease_on(&mut self, _vrf_id: i64, _address: Addr) -> Answer<Option<HeldRow>> {
-        todo!()
-    }
-    async fn lease_by_key(&mut self, _attachment_id: Uuid, _entry: i32) -> Answer<Option<HeldRow>> {
-        todo!()
-    }
-    async fn leases_between(
-        &mut self,
-        _vrf_id: i64,
-        _pool_id: i64,
-        _first: Addr,
-        _last: Addr,
-        _limit: i64,
-    ) -> Answer<Vec<HeldRow>> {
-        todo!()
-    }
-    async fn count_leases_between(
-        &mut self,
-        _vrf_id: i64,
-        _pool_id: i64,
-        _first: Addr,
-        _last: Addr,
-    ) -> Answer<i64> {
-        todo!()
-    }
-    async fn list_leases(&mut self, _query: &LeaseQuery) -> Answer<Vec<HeldRow>> {
-        todo!()
-    }
-    async fn insert_leases(&mut self, _rows: &[LeaseRow]) -> Answer<()> {
-        todo!()
-    }
-    async fn archive_leases(
-        &mut self,
-        _rows: &[LeaseRow],
-        _released_at: Moment,
-        _reason: &str,
-    ) -> Answer<()> {
-        todo!()
-    }
-    async fn nodes(&mut self, _names: &[(String, String)]) -> Answer<Vec<NodeRow>> {
-        todo!()
-    }
-    async fn lock_node(&mut self, _cluster: &str, _name: &str, _now: Moment) -> Answer<NodeRow> {
-        todo!()
-    }
-    async fn save_node(&mut self, _node: &NodeRow, _now: Moment) -> Answer<()> {
-        todo!()
-    }
-    async fn boots(&mut self, _cluster: &str, _name: &str) -> Answer<Vec<String>> {
-        todo!()
-    }
-}
-
-impl HistoryStatements for Tx {
-    async fn history(
-        &mut self,
-        _vrf_id: i64,
-        _address: Addr,
-        _before: (Moment, i64),
-        _limit: i64,
-    ) -> Answer<Vec<HistoryRow>> {
-        todo!()
-    }
-    async fn history_at(
-        &mut self,
-        _vrf_id: i64,
-        _address: Addr,
-        _at: Moment,
-    ) -> Answer<Option<HistoryRow>> {
-        todo!()
-    }
-    async fn prune_history(&mut self, _until: Moment, _limit: i64) -> Answer<u64> {
-        todo!()
+impl Drop for Tx {
+    /// A transaction that was not ended (a deadline, a panic) goes with its connection.
+    fn drop(&mut self) {
+        if !self.ended {
+            self.connection.close_on_drop();
+        }
     }
 }

@@ -1,0 +1,102 @@
+//! Reads bodies, queries and paths; what is wrong with them is told as every other failure, by field.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
+use axum::extract::{self, FromRequest, FromRequestParts, Request};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use super::error::Failure;
+use crate::error::causes;
+
+/// The largest body; the attachments of a GC are the longest list.
+pub(super) const BODY_BYTES: usize = 4 * 1024 * 1024;
+/// How long a body may take to arrive.
+const BODY_LIMIT: Duration = Duration::from_secs(30);
+
+/// A JSON body.
+pub(super) struct Json<T>(pub(super) T);
+
+/// The query, without parameters that are unknown.
+pub(super) struct Query<T>(pub(super) T);
+
+/// The variable parts of the path.
+pub(super) struct Path<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        check_content_type(&request)?;
+        let body = read_body(request, state).await?;
+        let mut json = serde_json::Deserializer::from_slice(&body);
+        let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+            let path = error.path().to_string();
+            let what = error.into_inner();
+            Failure::invalid(match path.as_str() {
+                "." | "?" => format!("body: {what}"),
+                field => format!("{field}: {what}"),
+            })
+        })?;
+        json.end()
+            .map_err(|error| Failure::invalid(format!("body: {error}")))?;
+        Ok(Self(value))
+    }
+}
+
+/// `application/json`, or a format that is JSON underneath (`application/merge-patch+json`).
+fn check_content_type(request: &Request) -> Result<(), Failure> {
+    let header = request.headers().get(CONTENT_TYPE);
+    let text = header
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    let essence = essence.to_ascii_lowercase();
+    let subtype = essence.strip_prefix("application/");
+    match subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json")) {
+        true => Ok(()),
+        false => Err(Failure::NotJson(text.to_owned())),
+    }
+}
+
+async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Failure> {
+    let reading = Bytes::from_request(request, state);
+    match tokio::time::timeout(BODY_LIMIT, reading).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)))) => {
+            Err(Failure::TooBig(BODY_BYTES))
+        }
+        Ok(Err(_)) => Err(Failure::BodyLost("the connection broke before its end")),
+        Err(_) => Err(Failure::BodyLost("it did not arrive in time")),
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        match extract::Query::try_from_uri(&parts.uri) {
+            Ok(extract::Query(value)) => Ok(Self(value)),
+            Err(error) => {
+                // The rejection's own words say "failed to deserialize"; its cause names the parameter.
+                let cause = error.source().map_or_else(|| error.to_string(), causes);
+                Err(Failure::invalid(format!("query: {cause}")))
+            }
+        }
+    }
+}
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        match extract::Path::from_request_parts(parts, state).await {
+            Ok(extract::Path(value)) => Ok(Self(value)),
+            Err(error) => Err(Failure::invalid(format!("path: {}", error.body_text()))),
+        }
+    }
+}

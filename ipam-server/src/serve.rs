@@ -1,0 +1,203 @@
+//! Serving: connections, background work, and the orderly end of both.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tower::ServiceExt;
+
+use crate::error::causes;
+use crate::http::{self, App};
+use crate::listen::Listener;
+use crate::store::Store;
+use crate::tokens::Tokens;
+
+/// How long the requests under way get at the end.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+/// How long a connection may take to send a request's head, or rest between two requests. Longer than the 90 seconds for
+/// which clients commonly keep a connection, so that none is closed under a request.
+const HEAD_LIMIT: Duration = Duration::from_secs(100);
+/// The longest head of a request.
+const HEAD_BYTES: usize = 64 * 1024;
+/// Connections at once, on all listeners together.
+const CONNECTIONS: usize = 16_384;
+/// From one round of background work to the next, on average.
+const TIDY_EVERY: Duration = Duration::from_secs(30);
+/// Between rounds while there is more to do.
+const TIDY_PAUSE: Duration = Duration::from_millis(50);
+
+/// What the service does with requests.
+#[derive(Clone)]
+pub struct Settings {
+    /// Whose tokens are asked for; nothing: every caller may do everything.
+    pub tokens: Option<Tokens>,
+    /// How many claims, and how many releases, may wait.
+    pub queue: usize,
+    /// How long history is kept.
+    pub retention: Duration,
+}
+
+/// Serves `store` on `listeners` until `shutdown` ends. Then it accepts nothing more, finishes what is under way (for at
+/// most ten seconds) and returns; closing the store is the caller's.
+pub async fn serve(
+    listeners: Vec<Listener>,
+    store: Store,
+    settings: Settings,
+    shutdown: impl Future<Output = ()>,
+) {
+    let app = Arc::new(App::new(store.clone(), &settings));
+    let (stop, stopping) = watch::channel(false);
+    let tidy = tokio::spawn(tidy(store, settings.retention, stopping.clone()));
+    let router = http::router(Arc::clone(&app));
+    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        accepting.spawn(accept(
+            listener,
+            router.clone(),
+            Arc::clone(&slots),
+            stopping.clone(),
+        ));
+    }
+    shutdown.await;
+    tracing::info!("stopping: finishing what is under way");
+    // Fails only when nobody listens any more.
+    let _ = stop.send(true);
+    let finished = async {
+        accepting.join_all().await;
+        // Every connection holds a slot.
+        let _ = slots.acquire_many(CONNECTIONS as u32).await;
+        app.allocator.drained().await;
+        let _ = tidy.await;
+    };
+    if tokio::time::timeout(DRAIN_LIMIT, finished).await.is_err() {
+        tracing::warn!("some requests did not finish in time and are given up");
+    }
+}
+
+/// Accepts connections until told to stop; the listener (and the socket's file) goes with it.
+async fn accept(
+    listener: Listener,
+    router: Router,
+    slots: Arc<Semaphore>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    loop {
+        // The semaphore is never closed.
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+            return;
+        };
+        let accepted = tokio::select! {
+            accepted = accept_one(&listener) => accepted,
+            () = stopped(&mut stopping) => return,
+        };
+        let (router, stopping) = (router.clone(), stopping.clone());
+        match accepted {
+            Ok(connection) => {
+                tokio::spawn(async move {
+                    connection.serve(router, stopping).await;
+                    drop(slot);
+                });
+            }
+            // Out of file descriptors, most likely: those of others come free.
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+enum Connection {
+    Tcp(tokio::net::TcpStream),
+    Unix(tokio::net::UnixStream),
+}
+
+async fn accept_one(listener: &Listener) -> std::io::Result<Connection> {
+    match listener {
+        Listener::Tcp(listener) => {
+            let (stream, _) = listener.accept().await?;
+            // Answers are small, and whoever waits for one waits for all of it.
+            stream.set_nodelay(true)?;
+            Ok(Connection::Tcp(stream))
+        }
+        Listener::Unix(listener, _) => {
+            let (stream, _) = listener.accept().await?;
+            Ok(Connection::Unix(stream))
+        }
+    }
+}
+
+impl Connection {
+    async fn serve(self, router: Router, stopping: watch::Receiver<bool>) {
+        match self {
+            Self::Tcp(stream) => serve_connection(stream, router, stopping).await,
+            Self::Unix(stream) => serve_connection(stream, router, stopping).await,
+        }
+    }
+}
+
+async fn serve_connection<S>(stream: S, router: Router, mut stopping: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service =
+        router.map_request(|request: Request<hyper::body::Incoming>| request.map(Body::new));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_LIMIT)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let mut connection = pin!(connection);
+    let outcome = tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        () = stopped(&mut stopping) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "a connection broke");
+    }
+}
+
+/// Prunes and goes on with surgery, a round at a time, until told to stop.
+async fn tidy(store: Store, keep: Duration, mut stopping: watch::Receiver<bool>) {
+    loop {
+        let pause = match store.tidy(keep).await {
+            Ok(true) => TIDY_PAUSE,
+            Ok(false) => jittered(TIDY_EVERY),
+            Err(error) => {
+                tracing::warn!(error = %causes(&error), "background work failed; trying again later");
+                jittered(TIDY_EVERY)
+            }
+        };
+        if tokio::time::timeout(pause, stopped(&mut stopping))
+            .await
+            .is_ok()
+        {
+            return;
+        }
+    }
+}
+
+async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // The sender lives until everything has stopped.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+/// Half to one and a half of it: several servers of one database should not meet.
+fn jittered(pause: Duration) -> Duration {
+    let random = uuid::Uuid::now_v7().as_bytes()[15];
+    pause / 2 + pause * u32::from(random) / 255
+}

@@ -1,0 +1,66 @@
+//! The ledgers of the pools that a transaction works on.
+
+use std::collections::BTreeMap;
+
+use super::clock::Clock;
+use super::ledger::{Ledger, Times};
+use super::moment::Moment;
+use super::statements::{Answer, Statements};
+
+/// Ledgers by pool id, all under one time. The last locks that a transaction takes.
+#[derive(Debug)]
+pub(super) struct Books {
+    pub(super) times: Times,
+    ledgers: BTreeMap<i64, Ledger>,
+}
+
+impl Books {
+    /// Locks these pools, in the order of their ids, and then reads them and the time: what was changed while this waited
+    /// is seen. A pool that is gone is left out.
+    pub(super) async fn open<T: Statements>(
+        tx: &mut T,
+        clock: &Clock,
+        mut pool_ids: Vec<i64>,
+    ) -> Answer<Self> {
+        pool_ids.sort_unstable();
+        pool_ids.dedup();
+        let counters = tx.lock_counters(&pool_ids).await?;
+        let wall = tx.wall_clock().await?;
+        let last = counters.iter().map(|counter| counter.last_at).max();
+        let times = Times {
+            now: last.map_or(wall, |last: Moment| last.max(wall)),
+            rest: clock.rested_until(wall),
+        };
+        let mut pools = BTreeMap::new();
+        for pool in tx.pools_by_id(&pool_ids).await? {
+            pools.insert(pool.id, pool);
+        }
+        let removals = tx.removals(&pool_ids).await?;
+        let mut ledgers = BTreeMap::new();
+        for counter in counters {
+            let id = counter.pool_id;
+            let of_pool = removals.iter().filter(|removal| removal.pool_id == id);
+            if let Some(pool) = pools.remove(&id) {
+                let ledger = Ledger::new(pool, counter, of_pool.copied().collect(), times);
+                ledgers.insert(id, ledger);
+            }
+        }
+        Ok(Self { times, ledgers })
+    }
+
+    /// A pool's ledger, if the pool is among those that were locked.
+    pub(super) fn get(&mut self, pool_id: i64) -> Option<&mut Ledger> {
+        self.ledgers.get_mut(&pool_id)
+    }
+
+    /// Writes what has changed in the pools' free space and counters.
+    pub(super) async fn close<T: Statements>(self, tx: &mut T) -> Answer<()> {
+        let (mut gone, mut added, mut counters) = (Vec::new(), Vec::new(), Vec::new());
+        for ledger in self.ledgers.into_values() {
+            counters.push(ledger.close(&mut gone, &mut added));
+        }
+        tx.delete_free(&gone).await?;
+        tx.insert_free(&added).await?;
+        tx.save_counters(&counters).await
+    }
+}

@@ -1,0 +1,168 @@
+//! Claims: a batch of them in one transaction, each all or nothing.
+//!
+//! What is decided on the way, in the order of the locks: nodes (is it one machine?), attachments by key (what do they
+//! hold, has a release overtaken the claim?), pools by id (what is free?). First only the pools of first choice are
+//! locked; when one of them has nothing left, everything is rolled back and done again with every listed pool locked, so
+//! that no pool is ever waited for while another is held.
+
+mod desk;
+mod grant;
+mod shortage;
+
+use std::collections::BTreeSet;
+
+use ipam_api::Claim;
+
+use self::desk::{Desk, State};
+use super::Granted;
+use super::books::Books;
+use super::clock::Clock;
+use super::retry::{finish, retry};
+use super::rows::{AttachmentRow, LeaseRow, PoolRow};
+use super::statements::{Database, Statements};
+use crate::error::{Error, Result};
+
+/// Which pools a transaction locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// Of each entry the first that is ready.
+    FirstChoice,
+    /// All that are listed.
+    Every,
+}
+
+/// The batch's answers; none when pools have to be locked that were not.
+type Answers = Option<Vec<Result<Granted>>>;
+
+/// See [`super::Store::allocate`].
+pub(super) async fn allocate<D: Database>(db: &D, claims: &[Claim]) -> Vec<Result<Granted>> {
+    match batch(db, claims).await {
+        Ok(answers) => answers,
+        Err(error) if claims.len() == 1 => vec![Err(error)],
+        Err(Error::Unavailable { reason, source }) => {
+            // Once in the log is enough.
+            let first = Error::Unavailable {
+                reason: reason.clone(),
+                source,
+            };
+            let others = (1..claims.len()).map(|_| Err(Error::unavailable(reason.clone())));
+            std::iter::once(Err(first)).chain(others).collect()
+        }
+        // Something that another try cannot mend: it may be one claim's fault, and its neighbours are not to suffer.
+        Err(error) => {
+            tracing::warn!(%error, claims = claims.len(), "a batch failed; its claims are tried one by one");
+            let mut answers = Vec::with_capacity(claims.len());
+            for claim in claims {
+                let alone = batch(db, std::slice::from_ref(claim)).await;
+                answers.push(alone.and_then(|mut one| one.pop().unwrap_or_else(no_answer)));
+            }
+            answers
+        }
+    }
+}
+
+async fn batch<D: Database>(db: &D, claims: &[Claim]) -> Result<Vec<Result<Granted>>> {
+    for reach in [Reach::FirstChoice, Reach::Every] {
+        let answers = retry::<D, _, _>("allocate", || attempt(db, claims, reach)).await?;
+        if let Some(answers) = answers {
+            return Ok(answers);
+        }
+    }
+    Err(Error::internal(
+        "every listed pool was locked, and yet another was asked for",
+    ))
+}
+
+fn no_answer() -> Result<Granted> {
+    Err(Error::internal("a claim was left without an answer"))
+}
+
+async fn attempt<D: Database>(db: &D, claims: &[Claim], reach: Reach) -> Result<Answers> {
+    let mut tx = db.begin().await?;
+    let outcome = work(&mut tx, db.clock(), claims, reach).await;
+    match outcome {
+        // Nothing is to be kept.
+        Ok(answers) if answers.iter().flatten().all(Result::is_err) => {
+            D::rollback(tx).await?;
+            Ok(answers)
+        }
+        other => finish::<D, _>(tx, other).await,
+    }
+}
+
+async fn work<T: Statements>(
+    tx: &mut T,
+    clock: &Clock,
+    claims: &[Claim],
+    reach: Reach,
+) -> Result<Answers> {
+    let mut desks = desk::open(tx, claims).await?;
+    let pools = listed_pools(tx, &desks).await?;
+    for desk in &mut desks {
+        desk.decide(&pools);
+    }
+    let locked = desks.iter().flat_map(|desk| desk.pools_to_lock(reach));
+    let mut books = Books::open(tx, clock, locked.collect()).await?;
+    for ledger in desks.iter().flat_map(|desk| desk.pools_to_lock(reach)) {
+        if let Some(ledger) = books.get(ledger) {
+            ledger.demand += 1;
+        }
+    }
+    for desk in &mut desks {
+        if !grant::grant(tx, desk, &mut books, reach).await? {
+            return Ok(None);
+        }
+    }
+    write(tx, &desks, books).await?;
+    Ok(Some(desks.into_iter().map(Desk::answer).collect()))
+}
+
+/// The pools that the claims name, and those of the leases that their attachments hold.
+async fn listed_pools<T: Statements>(tx: &mut T, desks: &[Desk<'_>]) -> Result<Vec<PoolRow>> {
+    let waiting = || {
+        desks
+            .iter()
+            .filter(|desk| matches!(desk.state, State::Waiting))
+    };
+    let names: BTreeSet<_> = waiting()
+        .flat_map(|desk| desk.claim.entries.iter().flat_map(|entry| &entry.pools))
+        .cloned()
+        .collect();
+    let held: BTreeSet<_> = waiting()
+        .flat_map(|desk| desk.held.iter().map(|lease| lease.pool_id))
+        .collect();
+    let mut pools = tx.pools_by_name(&Vec::from_iter(names)).await?;
+    let missing = held
+        .into_iter()
+        .filter(|id| pools.iter().all(|pool| pool.id != *id));
+    let missing: Vec<_> = missing.collect();
+    pools.append(&mut tx.pools_by_id(&missing).await?);
+    Ok(pools)
+}
+
+async fn write<T: Statements>(tx: &mut T, desks: &[Desk<'_>], books: Books) -> Result<()> {
+    let now = books.times.now;
+    let (mut replaced, mut made) = (Vec::<LeaseRow>::new(), Vec::<LeaseRow>::new());
+    let (mut changed, mut unused) = (Vec::<AttachmentRow>::new(), Vec::new());
+    for desk in desks {
+        match &desk.state {
+            State::Granted { leases, .. } => {
+                replaced.extend_from_slice(&desk.held);
+                made.extend_from_slice(leases);
+                if !desk.inserted {
+                    changed.push(desk.row.clone());
+                }
+            }
+            State::Held { noted: true, .. } => changed.push(desk.row.clone()),
+            _ if desk.inserted => unused.push(desk.row.id),
+            _ => {}
+        }
+    }
+    // The history copies the attachment's row: before that is changed.
+    tx.archive_leases(&replaced, now, "replaced").await?;
+    books.close(tx).await?;
+    tx.save_attachments(&changed).await?;
+    tx.delete_attachments(&unused).await?;
+    tx.insert_leases(&made).await?;
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! Why a claim cannot be granted, with the figures that its sender needs. Only read when that happens.
+
+use std::net::IpAddr;
+
+use super::super::addr::Addr;
+use super::super::books::Books;
+use super::super::statements::{Answer, Statements};
+use super::desk::Ask;
+use crate::error::Error;
+use crate::pool;
+
+/// No pool of the entry leases an address now.
+pub(super) async fn exhausted<T: Statements>(
+    tx: &mut T,
+    entry: usize,
+    ask: &Ask,
+    books: &mut Books,
+) -> Answer<Error> {
+    let rest = books.times.rest;
+    let (mut reasons, mut next_free) = (Vec::new(), None);
+    for listed in &ask.pools {
+        let name = &listed.name;
+        let Some(ledger) = books.get(listed.id) else {
+            reasons.push(format!("pool {name:?} is {}", listed.state));
+            continue;
+        };
+        if !ledger.is_ready() {
+            reasons.push(format!("pool {name:?} is {}", ledger.pool.state));
+            continue;
+        }
+        let cooling = tx.cooling(listed.id, rest).await?;
+        if let Some(free_at) = tx.next_free_at(listed.id, rest).await? {
+            let earliest = next_free.unwrap_or(free_at);
+            next_free = Some(free_at.min(earliest));
+        }
+        reasons.push(format!(
+            "pool {name:?} is exhausted (size {}, leased {}, cooling {cooling}, quarantined {})",
+            pool::count(&ledger.layout.ranges),
+            ledger.counter.leased,
+            ledger.counter.quarantined,
+        ));
+    }
+    let seconds = |free_at: super::super::moment::Moment| {
+        let micros = free_at.0.saturating_sub(rest.0).max(0);
+        micros.unsigned_abs().div_ceil(1_000_000)
+    };
+    Ok(Error::PoolExhausted {
+        entry,
+        detail: reasons.join("; "),
+        retry_after_s: next_free.map(seconds),
+    })
+}
+
+/// The address is held, by whom the database says.
+pub(super) async fn taken<T: Statements>(
+    tx: &mut T,
+    vrf_id: i64,
+    pool: String,
+    address: Addr,
+) -> Answer<Error> {
+    let held = tx.lease_on(vrf_id, address).await?;
+    let holder = held.map_or_else(
+        // A neighbour in the batch, or space that is just being taken out of the pool.
+        || "another claim of this moment".to_owned(),
+        |held| held.attachment.key().to_string(),
+    );
+    Ok(Error::AddressTaken {
+        address: IpAddr::from(address),
+        pool,
+        holder,
+    })
+}

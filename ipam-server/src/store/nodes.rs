@@ -1,0 +1,123 @@
+//! One name, one machine: which machine and which boot a node's name stands for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::moment::Moment;
+use super::rows::NodeRow;
+use super::statements::{Answer, Statements};
+use crate::error::{Error, Result};
+
+/// Who says that it is a node; callers that are not plugins leave out machine and boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Identity<'a> {
+    pub(super) cluster: &'a str,
+    pub(super) node: &'a str,
+    pub(super) machine_id: Option<&'a str>,
+    pub(super) boot_id: Option<&'a str>,
+}
+
+impl Identity<'_> {
+    fn name(&self) -> (String, String) {
+        (self.cluster.to_owned(), self.node.to_owned())
+    }
+
+    fn is_known_as(&self, row: &NodeRow) -> bool {
+        let same = |said: Option<&str>, known: &Option<String>| {
+            said.is_none_or(|said| known.as_deref() == Some(said))
+        };
+        same(self.machine_id, &row.machine_id) && same(self.boot_id, &row.boot_id)
+    }
+
+    fn conflict(&self, detail: String) -> Error {
+        Error::NodeNameConflict {
+            cluster: self.cluster.to_owned(),
+            node: self.node.to_owned(),
+            detail,
+        }
+    }
+}
+
+/// Takes note of machines and boots; the refusal for each identity that is a second machine with one name.
+///
+/// Costs one read without a lock when nothing is new, which is nearly always.
+pub(super) async fn admit<'a, T: Statements>(
+    tx: &mut T,
+    identities: &[Identity<'a>],
+) -> Answer<BTreeMap<Identity<'a>, Result<()>>> {
+    let known = known_nodes(tx, identities).await?;
+    let mut answers = BTreeMap::new();
+    // In the order of names, because rows are locked on the way.
+    let in_order: BTreeSet<_> = identities.iter().copied().collect();
+    for identity in in_order {
+        let says_nothing = identity.machine_id.is_none() && identity.boot_id.is_none();
+        let row = known.get(&identity.name());
+        if says_nothing || row.is_some_and(|row| identity.is_known_as(row)) {
+            answers.insert(identity, Ok(()));
+        } else {
+            answers.insert(identity, introduce(tx, identity).await?);
+        }
+    }
+    Ok(answers)
+}
+
+/// Whether the boot is one that the node has left.
+pub(super) async fn has_left<T: Statements>(
+    tx: &mut T,
+    node: Option<&NodeRow>,
+    boot_id: Option<&str>,
+) -> Answer<bool> {
+    let (Some(node), Some(boot_id)) = (node, boot_id) else {
+        return Ok(false);
+    };
+    if node.boot_id.as_deref() == Some(boot_id) {
+        return Ok(false);
+    }
+    let boots = tx.boots(&node.cluster, &node.name).await?;
+    Ok(boots.iter().any(|seen| seen == boot_id))
+}
+
+/// The nodes of these identities that are known, by (cluster, name).
+pub(super) async fn known_nodes<T: Statements>(
+    tx: &mut T,
+    identities: &[Identity<'_>],
+) -> Answer<BTreeMap<(String, String), NodeRow>> {
+    let names: BTreeSet<_> = identities.iter().map(Identity::name).collect();
+    let names: Vec<_> = names.into_iter().collect();
+    let rows = tx.nodes(&names).await?;
+    Ok((rows.into_iter())
+        .map(|row| ((row.cluster.clone(), row.name.clone()), row))
+        .collect())
+}
+
+async fn introduce<T: Statements>(tx: &mut T, identity: Identity<'_>) -> Answer<Result<()>> {
+    let now: Moment = tx.wall_clock().await?;
+    let mut row = (tx.lock_node(identity.cluster, identity.node, now)).await?;
+    if identity.is_known_as(&row) {
+        return Ok(Ok(()));
+    }
+    if let (Some(said), Some(known)) = (identity.machine_id, row.machine_id.as_deref()) {
+        if said != known {
+            return Ok(Err(identity.conflict(format!(
+                "machine {said} uses the name of machine {known}; give each machine a name of its own"
+            ))));
+        }
+    }
+    if let Some(said) = identity
+        .boot_id
+        .filter(|boot| row.boot_id.as_deref() != Some(*boot))
+    {
+        let boots = tx.boots(identity.cluster, identity.node).await?;
+        if boots.iter().any(|seen| seen == said) {
+            let present = row.boot_id.unwrap_or_default();
+            return Ok(Err(identity.conflict(format!(
+                "boot {said} is back after boot {present} was seen: two machines use the name; give each its own"
+            ))));
+        }
+        row.boot_id = Some(said.to_owned());
+    }
+    if row.machine_id.is_none() {
+        row.machine_id = identity.machine_id.map(str::to_owned);
+    }
+    tx.save_node(&row, now).await?;
+    Ok(Ok(()))
+}

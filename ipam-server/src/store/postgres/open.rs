@@ -1,0 +1,127 @@
+//! Connecting to PostgreSQL and applying the migrations.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgConnection};
+
+use super::{CONNECTIONS, Database};
+use crate::error::{Error, Result};
+
+/// How long a database that is not up yet is waited for.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long a connection is waited for: for a free one, and for one that is made anew.
+const ACQUIRE_LIMIT: Duration = Duration::from_secs(3);
+
+/// Connections are made anew after this long, so that none keeps plans that were made when the tables were small.
+const LIFETIME: Duration = Duration::from_secs(600);
+
+/// Settings of each connection. One try of a transaction is given up on this side after 8 seconds (`retry.rs`): the
+/// database gives up before that, so that no lock is held for somebody who has gone. A machine that vanished without a
+/// word loses its locks after 10 seconds.
+///
+/// Plans are made once per statement and not for each value: every statement has an index that serves it at any size, and
+/// planning costs as much as a small statement itself. The price of a random page is that of tables in memory or on flash.
+const SETTINGS: [(&str, &str); 6] = [
+    ("lock_timeout", "5s"),
+    ("statement_timeout", "7s"),
+    ("idle_in_transaction_session_timeout", "10s"),
+    ("plan_cache_mode", "force_generic_plan"),
+    ("random_page_cost", "1.1"),
+    ("jit", "off"),
+];
+
+/// The migrations. A newer server may have applied more: migrations only add, so this one runs on its schema.
+fn migrations() -> Migrator {
+    let mut migrator = sqlx::migrate!("../migrations/postgres");
+    migrator.set_ignore_missing(true);
+    migrator
+}
+
+/// Waits for the database for some seconds, applies the migrations and reads the service id.
+pub(super) async fn open(url: &str) -> Result<Database> {
+    let options: PgConnectOptions = url
+        .parse()
+        .map_err(|error| Error::Invalid(format!("database URL: {error}")))?;
+    let options = options.application_name("ipam-server");
+    let place = place(&options);
+    let mut connection = connect(&options, &place).await?;
+    // On a connection without time limits: an index on a big table takes its time, and so may another server that migrates.
+    migrate(&mut connection, &migrations())
+        .await
+        .map_err(|error| {
+            Error::unavailable(format!("cannot apply the migrations to {place}: {error}"))
+        })?;
+    let service_id: String = sqlx::query_scalar("select id from service")
+        .fetch_one(&mut connection)
+        .await?;
+    connection.close().await?;
+    let pool = PgPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .acquire_timeout(ACQUIRE_LIMIT)
+        .max_lifetime(LIFETIME)
+        // `begin` is the test.
+        .test_before_acquire(false)
+        .connect_lazy_with(options.options(SETTINGS));
+    Ok(Database {
+        pool,
+        service_id: service_id.into(),
+        clock: Arc::default(),
+    })
+}
+
+/// Applies migrations. Servers that start at once take turns.
+pub(crate) async fn migrate(
+    connection: &mut PgConnection,
+    migrations: &Migrator,
+) -> Result<(), MigrateError> {
+    migrations.run_direct(None, connection, false).await
+}
+
+/// Connects, and waits for a database that is not up yet.
+async fn connect(options: &PgConnectOptions, place: &str) -> Result<PgConnection> {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        let error = match tokio::time::timeout(ACQUIRE_LIMIT, options.connect()).await {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(error)) => error,
+            Err(_) => sqlx::Error::PoolTimedOut,
+        };
+        if !comes_up(&error) || Instant::now() > give_up {
+            return Err(Error::Unavailable {
+                reason: format!("cannot connect to {place}: {error}"),
+                source: Some(error),
+            });
+        }
+        tracing::warn!(%error, "waiting for {place}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Whether time may mend it: nobody listens yet, the database starts up, or it has no connection left. A wrong password or
+/// name stays wrong.
+fn comes_up(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| code.starts_with("57P") || code.starts_with("53")),
+        _ => false,
+    }
+}
+
+/// Which database that is, without the password.
+fn place(options: &PgConnectOptions) -> String {
+    let database = options.get_database().unwrap_or(options.get_username());
+    let host = options.get_socket().map_or_else(
+        || options.get_host().to_owned(),
+        |socket| socket.display().to_string(),
+    );
+    format!(
+        "PostgreSQL at {host}:{}, database {database:?}",
+        options.get_port()
+    )
+}

@@ -1,0 +1,383 @@
+//! Counters and free space.
+
+use super::Tx;
+use crate::store::addr::Addr;
+use crate::store::moment::Moment;
+use crate::store::rows::{CounterRow, FreeRow, IntervalRow};
+use crate::store::statements::{Answer, SpaceStatements, expect_rows};
+
+impl SpaceStatements for Tx {
+    async fn insert_counter(&mut self, counter: &CounterRow) -> Answer<()> {
+        sqlx::query(
+            "-- insert_counter
+             insert into pool_counter (pool_id, leased, leased_reserved, quarantined, returned, fresh_from,
+                 returned_from_at, returned_from, returned_first, probe_at, last_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        )
+        .bind(counter.pool_id)
+        .bind(counter.leased)
+        .bind(counter.leased_reserved)
+        .bind(counter.quarantined)
+        .bind(counter.returned)
+        .bind(counter.fresh_from)
+        .bind(counter.returned_from_at)
+        .bind(counter.returned_from)
+        .bind(counter.returned_first)
+        .bind(counter.probe_at)
+        .bind(counter.last_at)
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
+    async fn lock_counters(&mut self, pool_ids: &[i64]) -> Answer<Vec<CounterRow>> {
+        if pool_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        sqlx::query_as(
+            "-- lock_counters
+             select pool_id, leased, leased_reserved, quarantined, returned, fresh_from, returned_from_at,
+                 returned_from, returned_first, probe_at, last_at
+             from pool_counter
+             where pool_id = any($1)
+             order by pool_id
+             for update",
+        )
+        .bind(pool_ids)
+        .fetch_all(self.connection())
+        .await
+    }
+
+    async fn counters(&mut self, pool_ids: &[i64]) -> Answer<Vec<CounterRow>> {
+        if pool_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        sqlx::query_as(
+            "-- counters
+             select pool_id, leased, leased_reserved, quarantined, returned, fresh_from, returned_from_at,
+                 returned_from, returned_first, probe_at, last_at
+             from pool_counter
+             where pool_id = any($1)
+             order by pool_id",
+        )
+        .bind(pool_ids)
+        .fetch_all(self.connection())
+        .await
+    }
+
+    async fn save_counters(&mut self, counters: &[CounterRow]) -> Answer<()> {
+        if counters.is_empty() {
+            return Ok(());
+        }
+        macro_rules! column {
+            ($field:ident) => {
+                counters.iter().map(|row| row.$field).collect::<Vec<_>>()
+            };
+        }
+        let done = sqlx::query(
+            "-- save_counters
+             update pool_counter c
+             set leased = n.leased, leased_reserved = n.leased_reserved, quarantined = n.quarantined,
+                 returned = n.returned, fresh_from = n.fresh_from, returned_from_at = n.returned_from_at,
+                 returned_from = n.returned_from, returned_first = n.returned_first, probe_at = n.probe_at,
+                 last_at = n.last_at
+             from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::inet[],
+                 $7::timestamptz[], $8::inet[], $9::boolean[], $10::timestamptz[], $11::timestamptz[])
+                 as n (pool_id, leased, leased_reserved, quarantined, returned, fresh_from, returned_from_at,
+                 returned_from, returned_first, probe_at, last_at)
+             where c.pool_id = n.pool_id",
+        )
+        .bind(column!(pool_id))
+        .bind(column!(leased))
+        .bind(column!(leased_reserved))
+        .bind(column!(quarantined))
+        .bind(column!(returned))
+        .bind(column!(fresh_from))
+        .bind(column!(returned_from_at))
+        .bind(column!(returned_from))
+        .bind(column!(returned_first))
+        .bind(column!(probe_at))
+        .bind(column!(last_at))
+        .execute(self.connection())
+        .await?;
+        expect_rows("save_counters", done.rows_affected(), counters.len())
+    }
+
+    async fn fresh_ranges(&mut self, pool_id: i64, from: Addr, limit: i64) -> Answer<Vec<FreeRow>> {
+        sqlx::query_as(
+            "-- fresh_ranges
+             select pool_id, first, last, free_at
+             from free_range
+             where pool_id = $1
+                 and free_at = $2
+                 and first >= $3
+             order by first
+             limit $4",
+        )
+        .bind(pool_id)
+        .bind(Moment::NEVER)
+        .bind(from)
+        .bind(limit)
+        .fetch_all(self.connection())
+        .await
+    }
+
+    async fn returned_ranges(
+        &mut self,
+        pool_id: i64,
+        from: (Moment, Addr),
+        until: Moment,
+        limit: i64,
+    ) -> Answer<Vec<FreeRow>> {
+        // One lower bound, past never-used space: of two the index scan would begin at either.
+        sqlx::query_as(
+            "-- returned_ranges
+             select pool_id, first, last, free_at
+             from free_range
+             where pool_id = $1
+                 and (free_at, first) >= ($2, $3)
+                 and free_at <= $4
+             order by free_at, first
+             limit $5",
+        )
+        .bind(pool_id)
+        .bind(from.0.max(Moment::RETURNED))
+        .bind(from.1)
+        .bind(until)
+        .bind(limit)
+        .fetch_all(self.connection())
+        .await
+    }
+
+    async fn more_returned_than(
+        &mut self,
+        pool_id: i64,
+        from: (Moment, Addr),
+        until: Moment,
+        count: i64,
+    ) -> Answer<bool> {
+        sqlx::query_scalar(
+            "-- more_returned_than
+             select count(*) > $5
+             from (
+                 select 1
+                 from free_range
+                 where pool_id = $1
+                     and (free_at, first) >= ($2, $3)
+                     and free_at <= $4
+                 order by free_at, first
+                 limit $5 + 1
+             ) returned",
+        )
+        .bind(pool_id)
+        .bind(from.0.max(Moment::RETURNED))
+        .bind(from.1)
+        .bind(until)
+        .bind(count)
+        .fetch_one(self.connection())
+        .await
+    }
+
+    async fn cooling(&mut self, pool_id: i64, now: Moment) -> Answer<i64> {
+        sqlx::query_scalar(
+            "-- cooling
+             select count(*)
+             from free_range f
+             where f.pool_id = $1
+                 and f.free_at > $2
+                 and not exists (
+                     select 1
+                     from pool_removal r
+                     where r.pool_id = $1
+                         and f.first between r.first and r.last
+                 )",
+        )
+        .bind(pool_id)
+        .bind(now)
+        .fetch_one(self.connection())
+        .await
+    }
+
+    async fn next_free_at(&mut self, pool_id: i64, now: Moment) -> Answer<Option<Moment>> {
+        sqlx::query_scalar(
+            "-- next_free_at
+             select free_at
+             from free_range
+             where pool_id = $1
+                 and free_at > $2
+             order by free_at
+             limit 1",
+        )
+        .bind(pool_id)
+        .bind(now)
+        .fetch_optional(self.connection())
+        .await
+    }
+
+    async fn free_at_or_before(&mut self, pool_id: i64, address: Addr) -> Answer<Option<FreeRow>> {
+        sqlx::query_as(
+            "-- free_at_or_before
+             select pool_id, first, last, free_at
+             from free_range
+             where pool_id = $1
+                 and first <= $2
+             order by first desc
+             limit 1",
+        )
+        .bind(pool_id)
+        .bind(address)
+        .fetch_optional(self.connection())
+        .await
+    }
+
+    async fn free_between(
+        &mut self,
+        pool_id: i64,
+        first: Addr,
+        last: Addr,
+        limit: i64,
+    ) -> Answer<Vec<FreeRow>> {
+        sqlx::query_as(
+            "-- free_between
+             select pool_id, first, last, free_at
+             from free_range
+             where pool_id = $1
+                 and first between $2 and $3
+             order by first
+             limit $4",
+        )
+        .bind(pool_id)
+        .bind(first)
+        .bind(last)
+        .bind(limit)
+        .fetch_all(self.connection())
+        .await
+    }
+
+    async fn insert_free(&mut self, rows: &[FreeRow]) -> Answer<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(
+            "-- insert_free
+             insert into free_range (pool_id, first, last, free_at)
+             select pool_id, first, last, free_at
+             from unnest($1::bigint[], $2::inet[], $3::inet[], $4::timestamptz[])
+                 as n (pool_id, first, last, free_at)",
+        )
+        .bind(rows.iter().map(|row| row.pool_id).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.first).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.last).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.free_at).collect::<Vec<_>>())
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
+    async fn delete_free(&mut self, rows: &[FreeRow]) -> Answer<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let done = sqlx::query(
+            "-- delete_free
+             delete from free_range f
+             using unnest($1::bigint[], $2::inet[]) as gone (pool_id, first)
+             where f.pool_id = gone.pool_id
+                 and f.first = gone.first",
+        )
+        .bind(rows.iter().map(|row| row.pool_id).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.first).collect::<Vec<_>>())
+        .execute(self.connection())
+        .await?;
+        expect_rows("delete_free", done.rows_affected(), rows.len())
+    }
+
+    async fn delete_free_between(
+        &mut self,
+        pool_id: i64,
+        first: Addr,
+        last: Addr,
+        limit: i64,
+    ) -> Answer<Vec<FreeRow>> {
+        // Where the chunk ends is asked first, so that the deletion is one walk along the key.
+        sqlx::query_as(
+            "-- delete_free_between
+             delete from free_range
+             where pool_id = $1
+                 and first >= $2
+                 and first <= coalesce(
+                     (select first
+                     from free_range
+                     where pool_id = $1
+                         and first between $2 and $3
+                     order by first
+                     offset $4 - 1
+                     limit 1),
+                     $3
+                 )
+             returning pool_id, first, last, free_at",
+        )
+        .bind(pool_id)
+        .bind(first)
+        .bind(last)
+        .bind(limit)
+        .fetch_all(self.connection())
+        .await
+    }
+
+    async fn removals(&mut self, pool_ids: &[i64]) -> Answer<Vec<IntervalRow>> {
+        if pool_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        sqlx::query_as(
+            "-- removals
+             select pool_id, first, last
+             from pool_removal
+             where pool_id = any($1)
+             order by pool_id, first",
+        )
+        .bind(pool_ids)
+        .fetch_all(self.connection())
+        .await
+    }
+
+    async fn pools_with_removals(&mut self) -> Answer<Vec<i64>> {
+        sqlx::query_scalar(
+            "-- pools_with_removals
+             select distinct pool_id
+             from pool_removal
+             order by pool_id
+             limit 16",
+        )
+        .fetch_all(self.connection())
+        .await
+    }
+
+    async fn insert_removal(&mut self, removal: &IntervalRow) -> Answer<()> {
+        sqlx::query(
+            "-- insert_removal
+             insert into pool_removal (pool_id, first, last)
+             values ($1, $2, $3)",
+        )
+        .bind(removal.pool_id)
+        .bind(removal.first)
+        .bind(removal.last)
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
+    async fn delete_removal(&mut self, removal: &IntervalRow) -> Answer<()> {
+        sqlx::query(
+            "-- delete_removal
+             delete from pool_removal
+             where pool_id = $1
+                 and first = $2",
+        )
+        .bind(removal.pool_id)
+        .bind(removal.first)
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+}

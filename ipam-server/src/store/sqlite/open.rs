@@ -1,0 +1,147 @@
+//! Opening an SQLite file and applying the migrations.
+
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use sqlx::SqliteConnection;
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+use super::Database;
+use crate::error::{Error, Result};
+
+/// How long a connection is waited for. Longer than other processes keep the file busy.
+const ACQUIRE_LIMIT: Duration = Duration::from_secs(6);
+
+/// How long SQLite waits for another process (a backup, the shell) that has locked the file.
+const BUSY_LIMIT: Duration = Duration::from_secs(5);
+
+/// Connections that read.
+const READERS: u32 = 4;
+
+/// Memory for pages, in KiB: the system's own cache does the rest.
+const WRITER_CACHE: &str = "-16384";
+const READER_CACHE: &str = "-2048";
+
+/// The migrations. A newer server may have applied more: migrations only add, so this one runs on its schema.
+fn migrations() -> Migrator {
+    let mut migrator = sqlx::migrate!("../migrations/sqlite");
+    migrator.set_ignore_missing(true);
+    migrator
+}
+
+/// Opens or creates the file, applies the migrations and reads the service id.
+pub(super) async fn open(url: &str) -> Result<Database> {
+    let file = file(url)?;
+    let lock = lock(&file)?;
+    tracing::info!(file = %file.display(), "database: SQLite");
+    let failed = |error: sqlx::Error| Error::Unavailable {
+        reason: format!("cannot open the database {}: {error}", file.display()),
+        source: Some(error),
+    };
+    let options = SqliteConnectOptions::new()
+        .filename(&file)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // An answered lease survives the machine's end too.
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_LIMIT)
+        // After a burst the log file shrinks again.
+        .pragma("journal_size_limit", "67108864");
+    let writer = SqlitePoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(ACQUIRE_LIMIT)
+        .test_before_acquire(false)
+        .connect_with(options.clone().pragma("cache_size", WRITER_CACHE))
+        .await
+        .map_err(failed)?;
+    let mut connection = writer.acquire().await.map_err(failed)?;
+    migrate(&mut connection, &migrations())
+        .await
+        .map_err(|error| {
+            Error::unavailable(format!(
+                "cannot apply the migrations to {}: {error}",
+                file.display()
+            ))
+        })?;
+    let service_id: String = sqlx::query_scalar("select id from service")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed)?;
+    let readers = SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .acquire_timeout(ACQUIRE_LIMIT)
+        .test_before_acquire(false)
+        .connect_lazy_with(options.pragma("cache_size", READER_CACHE));
+    Ok(Database {
+        writer,
+        readers,
+        service_id: service_id.into(),
+        clock: Arc::default(),
+        _lock: Arc::new(lock),
+    })
+}
+
+/// Applies migrations.
+pub(crate) async fn migrate(
+    connection: &mut SqliteConnection,
+    migrations: &Migrator,
+) -> Result<(), MigrateError> {
+    migrations.run_direct(None, connection, false).await
+}
+
+/// The file that a URL names, absolute, and the same by whatever link it is reached.
+fn file(url: &str) -> Result<PathBuf> {
+    let path = url.strip_prefix("sqlite://").unwrap_or_default();
+    if path.is_empty() || path.contains(['?', '#']) || path.starts_with(':') {
+        return Err(Error::Invalid(format!(
+            "database URL: {url:?} does not name a file, as sqlite://ipam.db or sqlite:///var/lib/ipam/ipam.db do"
+        )));
+    }
+    let path = Path::new(path);
+    if let Ok(found) = path.canonicalize() {
+        return Ok(found);
+    }
+    let missing = |error| {
+        Error::unavailable(format!(
+            "cannot create the database {}: {error}; its directory must exist",
+            path.display()
+        ))
+    };
+    let absolute = std::path::absolute(path).map_err(missing)?;
+    match (absolute.parent(), absolute.file_name()) {
+        (Some(parent), Some(name)) => Ok(parent.canonicalize().map_err(missing)?.join(name)),
+        _ => Err(Error::Invalid(format!(
+            "database URL: {url:?} names a directory"
+        ))),
+    }
+}
+
+/// Takes the lock that one server per file holds. The system frees it with the process, however that ends.
+fn lock(file: &Path) -> Result<Flock<std::fs::File>> {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".lock");
+    let path = PathBuf::from(name);
+    let handle = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|error| Error::unavailable(format!("cannot open {}: {error}", path.display())))?;
+    Flock::lock(handle, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+        Error::unavailable(match errno {
+            Errno::EWOULDBLOCK => format!(
+                "the database {} is in use by another ipam-server (it holds {}); SQLite serves one server per file, \
+                 several servers need PostgreSQL",
+                file.display(),
+                path.display()
+            ),
+            other => format!("cannot lock {}: {other}", path.display()),
+        })
+    })
+}

@@ -1,0 +1,81 @@
+//! Deleting a pool.
+
+use ipam_api::DryRun;
+
+use super::removal::purge;
+use super::{Attempt, check_version, leases_on, lock};
+use crate::error::{Error, Result};
+use crate::store::pools::find;
+use crate::store::retry::{finish, retry};
+use crate::store::settings::{DELETING, settings_of};
+use crate::store::statements::{Database, Statements};
+use crate::store::usage::time_for;
+
+pub(in crate::store) async fn delete<D: Database>(
+    db: &D,
+    name: &str,
+    if_match: Option<i64>,
+) -> Result<()> {
+    match first_step(db, name, if_match).await? {
+        Attempt::Done(pool_id) | Attempt::Unfinished(pool_id) => purge(db, pool_id).await,
+        Attempt::InTheWay(leases) => Err(leases.into_error()),
+    }
+}
+
+/// The transaction that hides the pool; its rows are left to go.
+pub(super) async fn first_step<D: Database>(
+    db: &D,
+    name: &str,
+    if_match: Option<i64>,
+) -> Result<Attempt<i64>> {
+    retry::<D, _, _>("delete_pool", || async {
+        let mut tx = db.begin().await?;
+        let outcome = mark(&mut tx, name, if_match).await;
+        finish::<D, _>(tx, outcome).await
+    })
+    .await
+}
+
+async fn mark<T: Statements>(
+    tx: &mut T,
+    name: &str,
+    if_match: Option<i64>,
+) -> Result<Attempt<i64>> {
+    let (mut pool, mut counter) = lock(tx, name, false).await?;
+    check_version(&pool, if_match)?;
+    let leases = leases_on(tx, &pool, &[pool.subnet().interval()]).await?;
+    if leases.total > 0 {
+        return Ok(Attempt::InTheWay(leases));
+    }
+    let now = time_for(&counter, tx.wall_clock().await?);
+    let settings = serde_json::to_value(settings_of(&pool)?).map_err(Error::internal)?;
+    tx.insert_pool_change(name, now, "delete", &settings)
+        .await?;
+    counter.last_at = now;
+    tx.save_counters(&[counter]).await?;
+    DELETING.clone_into(&mut pool.state);
+    pool.version += 1;
+    pool.updated_at = now;
+    tx.update_pool(&pool).await?;
+    Ok(Attempt::Done(pool.id))
+}
+
+pub(in crate::store) async fn try_delete<D: Database>(
+    db: &D,
+    name: &str,
+    if_match: Option<i64>,
+) -> Result<DryRun> {
+    retry::<D, _, _>("try_delete_pool", || async {
+        let mut tx = db.read().await?;
+        let outcome = look(&mut tx, name, if_match).await;
+        finish::<D, _>(tx, outcome).await
+    })
+    .await
+}
+
+async fn look<T: Statements>(tx: &mut T, name: &str, if_match: Option<i64>) -> Result<DryRun> {
+    let pool = find(tx, name).await?;
+    check_version(&pool, if_match)?;
+    let subnet = pool.subnet().interval();
+    leases_on(tx, &pool, &[subnet]).await?.into_dry_run()
+}

@@ -1,0 +1,31 @@
+//! Tests of what only the store can see: both databases' statements and schemas.
+
+mod connections;
+mod exercise;
+mod plans;
+mod schema;
+mod values;
+
+use tempfile::TempDir;
+
+use super::{postgres, sqlite};
+
+/// A fresh PostgreSQL database with the schema, and its URL.
+async fn postgres_database() -> Option<(postgres::Database, String)> {
+    let url = harness::postgres::database()?;
+    let database = postgres::Database::open(&url).await.expect("opens");
+    Some((database, url))
+}
+
+/// A fresh SQLite database with the schema, in a folder that goes with the test.
+async fn sqlite_database() -> (sqlite::Database, TempDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = sqlite::Database::open(&sqlite_url(&folder))
+        .await
+        .expect("opens");
+    (database, folder)
+}
+
+fn sqlite_url(folder: &TempDir) -> String {
+    format!("sqlite://{}/ipam.db", folder.path().display())
+}

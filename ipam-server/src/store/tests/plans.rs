@@ -1,0 +1,129 @@
+//! Every statement goes by an index: shown by the plans that PostgreSQL makes on a pool with 100,000 leases.
+
+use std::collections::BTreeSet;
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+
+use super::exercise::exercise;
+use super::postgres_database;
+use crate::store::postgres::Tx;
+use crate::store::statements::Database;
+
+/// The tables that grow with what is leased.
+const BIG: [&str; 4] = ["lease", "attachment", "free_range", "history"];
+
+/// 100,000 leases on 100 nodes, as many past ones and as many free intervals.
+const LOAD: &str = "
+    insert into vrf (id, name, created_at) values (1000, 'big', now());
+    insert into pool (id, name, vrf_id, subnet_first, subnet_last, prefix_len, exclude, routes, dns, labels,
+        reuse_delay_s, state, version, created_at, updated_at)
+    values (1000, 'big', 1000, '10.0.0.0', '10.255.255.255', 8, '[]', '[]', '{}', '{}', 60, 'ready', 1, now(), now());
+    insert into pool_counter (pool_id, fresh_from, returned_from_at, returned_from, probe_at, last_at)
+    values (1000, '10.0.0.0', now(), '10.0.0.0', now(), now());
+    insert into attachment (id, cluster, node, network, container_id, ifname, released_at, pod_namespace, pod_name)
+    select gen_random_uuid(), 'default', 'node-' || n % 100, 'net', md5(n::text), 'eth0',
+        case when n % 10 = 0 then now() - n * interval '1 second' end, 'space', 'pod-' || n
+    from generate_series(1, 110000) n;
+    insert into lease (attachment_id, vrf_id, pool_id, created_at, entry, address)
+    select id, 1000, 1000, now(), 0, '10.0.0.0'::inet + row_number() over ()
+    from attachment;
+    insert into history (attachment_id, entry, vrf_id, address, pool, cluster, node, network, container_id, ifname,
+        created_at, released_at, reason)
+    select id, 0, 1000, '10.0.0.0'::inet + row_number() over (), 'big', cluster, node, network, container_id, ifname,
+        now() - interval '1 day', now(), 'release'
+    from attachment;
+    insert into free_range (pool_id, first, last, free_at)
+    select 1000, '10.128.0.0'::inet + 2 * n, '10.128.0.0'::inet + 2 * n,
+        case when n % 2 = 0 then 'epoch' else now() + n * interval '1 second' end
+    from generate_series(1, 100000) n;
+    analyze;";
+
+#[tokio::test]
+async fn no_statement_scans_a_table_of_a_pool_with_100_000_leases() {
+    let Some((database, url)) = postgres_database().await else {
+        return;
+    };
+    let mut connection = PgConnection::connect(&url).await.expect("connects");
+    sqlx::raw_sql(LOAD)
+        .execute(&mut connection)
+        .await
+        .expect("loads");
+    let mut tx = database.begin().await.expect("begins");
+    exercise(&mut tx).await;
+
+    let plans = plans(&mut tx).await;
+    let scans: Vec<_> = plans
+        .iter()
+        .filter(|plan| scans_a_big_table(plan))
+        .collect();
+    assert!(
+        scans.is_empty(),
+        "{}",
+        scans
+            .iter()
+            .map(|plan| plan.to_string())
+            .collect::<Vec<_>>()
+            .join("\n\n")
+    );
+
+    let planned: BTreeSet<_> = plans
+        .iter()
+        .filter_map(|plan| plan.strip_prefix("-- ")?.split_whitespace().next())
+        .collect();
+    let missing: Vec<_> = functions().filter(|name| !planned.contains(name)).collect();
+    assert!(
+        missing.is_empty(),
+        "no statement says in its first line that it is of {missing:?}"
+    );
+}
+
+/// The text and the plan of each statement that the transaction's session has prepared: the very plans that it runs by,
+/// because the store has them made once for all values.
+async fn plans(tx: &mut Tx) -> Vec<String> {
+    let prepared: Vec<(String, String, i32)> = sqlx::query_as(
+        "select name, statement, cardinality(parameter_types) from pg_prepared_statements",
+    )
+    .fetch_all(tx.connection())
+    .await
+    .expect("reads");
+    let mut plans = Vec::new();
+    for (name, statement, parameters) in prepared {
+        let values = vec!["null"; usize::try_from(parameters).expect("a count")].join(", ");
+        let values = if values.is_empty() {
+            values
+        } else {
+            format!("({values})")
+        };
+        // Not prepared itself: the session's statements are as many as it keeps.
+        let explain = AssertSqlSafe(format!("explain execute {name} {values}"));
+        let rows = sqlx::raw_sql(explain).fetch_all(tx.connection()).await;
+        let plan: Vec<String> = rows
+            .expect("explains")
+            .iter()
+            .map(|row| row.get(0))
+            .collect();
+        plans.push(format!("{statement}\n{}", plan.join("\n")));
+    }
+    plans
+}
+
+fn scans_a_big_table(plan: &str) -> bool {
+    BIG.iter().any(|table| {
+        plan.match_indices(&format!("Seq Scan on {table}"))
+            .any(|(at, found)| {
+                let rest = &plan[at + found.len()..];
+                rest.starts_with(char::is_whitespace)
+            })
+    })
+}
+
+/// The statements' functions, out of the traits that declare them.
+fn functions() -> impl Iterator<Item = &'static str> {
+    let text = include_str!("../statements.rs");
+    let traits = text.split_once("pub(crate) trait PoolStatements");
+    let (_, traits) = traits.expect("the first of the traits");
+    traits
+        .split("    fn ")
+        .skip(1)
+        .filter_map(|rest| rest.split(['(', '<']).next())
+}

@@ -1,0 +1,39 @@
+//! The service over HTTP: status and body of every route and every error code, on real servers over real databases.
+
+mod auth;
+mod bad_input;
+mod check;
+mod gather;
+mod health;
+mod history;
+mod leases;
+mod pools;
+mod process;
+mod release;
+mod rest;
+mod server;
+mod settings;
+mod sockets;
+mod vrfs;
+
+use serde_json::{Value, json};
+
+/// The attachment of a container on a node.
+fn attachment(node: &str, container: &str) -> Value {
+    json!({ "node": node, "network": "mynet", "container_id": container, "ifname": "eth0" })
+}
+
+/// A claim for one address of one pool.
+fn claim(container: &str, pool: &str) -> Value {
+    json!({ "attachment": attachment("node-1", container), "entries": [{ "pools": [pool] }] })
+}
+
+/// A release of what [`claim`] claimed.
+fn release(container: &str) -> Value {
+    json!({ "attachments": [attachment("node-1", container)] })
+}
+
+/// A pool of a subnet.
+fn pool(name: &str, subnet: &str) -> Value {
+    json!({ "name": name, "subnet": subnet })
+}
