@@ -19,7 +19,7 @@ use super::statements::Answer;
 use crate::error::{Error, Result};
 
 #[cfg(test)]
-pub(crate) use open::migrate;
+pub(crate) use open::{migrate, migrations};
 
 /// How long a connection may take to answer `begin`. A dead peer that does not say so is found by this, and a few of them
 /// fit into one try of a transaction.

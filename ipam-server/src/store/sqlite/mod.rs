@@ -19,7 +19,7 @@ use super::statements::Answer;
 use crate::error::{Error, Result};
 
 #[cfg(test)]
-pub(crate) use open::migrate;
+pub(crate) use open::{migrate, migrations};
 
 /// The database. Cheap to clone.
 #[derive(Clone, Debug)]

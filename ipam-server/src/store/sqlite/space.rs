@@ -94,10 +94,11 @@ impl SpaceStatements for Tx {
     }
 
     async fn fresh_ranges(&mut self, pool_id: i64, from: Addr, limit: i64) -> Answer<Vec<FreeRow>> {
+        // The key would do as well, the planner thinks, but walks over all that was returned.
         sqlx::query_as(
             "-- fresh_ranges
              select pool_id, first, last, free_at
-             from free_range
+             from free_range indexed by free_range_next
              where pool_id = ?1
                  and free_at = ?2
                  and first >= ?3
