@@ -174,8 +174,10 @@ async fn reshape<T: Statements>(
         let ranges = interval_rows(pool.id, &new.ranges);
         tx.replace_ranges(pool.vrf_id, pool.id, &ranges).await?;
     }
-    counter.leased_reserved += count_leases(tx, pool, &new.reserved, &old.reserved).await?;
-    counter.leased_reserved -= count_leases(tx, pool, &old.reserved, &new.reserved).await?;
+    let covered = minus(&new.reserved, &old.reserved);
+    let uncovered = minus(&old.reserved, &new.reserved);
+    counter.leased_reserved += count_leases(tx, pool, &covered).await?;
+    counter.leased_reserved -= count_leases(tx, pool, &uncovered).await?;
     take_out(tx, counter, &minus(&old.leasable, &new.leasable)).await?;
     put_in(tx, pool, counter, &minus(&new.leasable, &old.leasable), now).await
 }
