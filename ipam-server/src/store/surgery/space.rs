@@ -112,19 +112,19 @@ fn behind(row: &FreeRow, interval: Interval) -> Option<FreeRow> {
 }
 
 /// Puts these intervals into the pool's free space: as never used, but for addresses that are leased, and for those that
-/// were released so lately that they rest.
+/// were released so lately that they rest. `rest`: up to when released addresses have rested.
 pub(super) async fn put_in<T: Statements>(
     tx: &mut T,
     pool: &PoolRow,
     counter: &mut CounterRow,
     intervals: &[Interval],
-    now: Moment,
+    rest: Moment,
 ) -> Result<()> {
     if intervals.is_empty() {
         return Ok(());
     }
     let leased = leased_in(tx, pool, intervals).await?;
-    let resting = resting_in(tx, pool, intervals, &leased, now).await?;
+    let resting = resting_in(tx, pool, intervals, &leased, rest).await?;
     let mut taken: Vec<_> = leased.into_iter().map(Interval::one).collect();
     taken.extend(resting.iter().map(|row| Interval::one(row.first)));
     let mut rows: Vec<_> = minus(intervals, &union(&taken))
@@ -170,11 +170,11 @@ async fn resting_in<T: Statements>(
     pool: &PoolRow,
     intervals: &[Interval],
     leased: &HashSet<Addr>,
-    now: Moment,
+    rest: Moment,
 ) -> Result<Vec<FreeRow>> {
     let delay = Duration::from_secs(pool.reuse_delay_s.unsigned_abs());
     let released = tx
-        .released_since(pool.vrf_id, intervals, now.minus(delay), SINGLE_MAX + 1)
+        .released_since(pool.vrf_id, intervals, rest.minus(delay), SINGLE_MAX + 1)
         .await?;
     check_bound(pool, released.len())?;
     Ok(released
