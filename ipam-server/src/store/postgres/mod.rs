@@ -1,6 +1,7 @@
 //! The statements in PostgreSQL's SQL: connections and transactions here, one file per noun beside it.
 
 mod history;
+mod intervals;
 mod leases;
 mod listing;
 mod open;
@@ -18,7 +19,7 @@ use super::statements::Answer;
 use crate::error::{Error, Result};
 
 #[cfg(test)]
-pub(crate) use open::migrate;
+pub(crate) use open::{migrate, migrations};
 
 /// How long a connection may take to answer `begin`. A dead peer that does not say so is found by this, and a few of them
 /// fit into one try of a transaction.

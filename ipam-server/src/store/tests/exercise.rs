@@ -7,13 +7,14 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{postgres_database, sqlite_database};
+use crate::pool::Interval;
 use crate::store::addr::Addr;
 use crate::store::moment::Moment;
 use crate::store::rows::{
     AttachmentRow, CounterRow, FreeRow, IntervalRow, LeaseQuery, LeaseRow, PoolRow,
 };
 use crate::store::statements::{
-    Database, HistoryStatements, LeaseStatements, PoolStatements, SpaceStatements, Statements,
+    Database, LeaseStatements, PoolStatements, SpaceStatements, Statements,
 };
 
 const NOW: Moment = Moment(1_750_000_000_000_001);
@@ -162,7 +163,7 @@ async fn ranges<T: PoolStatements>(tx: &mut T, pool: &PoolRow) {
         ("10.9.0.255", 0, Some(low)),
         ("10.9.0.9", 0, None),
         ("10.9.2.0", pool.id, None),
-        // The other family is never in the way, below or above.
+        // The other family is never in the way: what is found there does not reach.
         ("::1", 0, None),
         ("2001:db8::", 0, None),
     ] {
@@ -170,7 +171,7 @@ async fn ranges<T: PoolStatements>(tx: &mut T, pool: &PoolRow) {
             .range_at_or_before(vrf_id, addr(last), except)
             .await
             .expect("reads")
-            .filter(|range| range.last >= addr(last) || expected.is_some());
+            .filter(|range| expected.is_some() || range.last >= addr(last));
         assert_eq!(found, expected, "at or before {last}");
     }
     for (last, expected) in [("10.9.0.0", true), ("10.8.255.255", false), ("::1", false)] {
@@ -210,7 +211,7 @@ async fn counters<T: SpaceStatements>(tx: &mut T, pool_id: i64) {
     assert_eq!(read, [counter]);
 }
 
-async fn free_space<T: SpaceStatements>(tx: &mut T, pool_id: i64) {
+async fn free_space<T: Statements>(tx: &mut T, pool_id: i64) {
     let free = |first, last, free_at| FreeRow {
         pool_id,
         first: addr(first),
@@ -263,6 +264,9 @@ async fn free_space<T: SpaceStatements>(tx: &mut T, pool_id: i64) {
     assert_eq!(next, None);
     let found = tx.free_at_or_before(pool_id, addr("10.9.0.2")).await;
     assert_eq!(found.expect("reads"), Some(fresh[0]));
+    let asked = ["10.9.0.6", "10.9.0.2", "10.9.0.0", "10.8.0.0"].map(addr);
+    let found = tx.free_at_or_before_each(pool_id, &asked).await;
+    assert_eq!(found.expect("reads"), [fresh[0], resting[0]]);
     let (first, last) = (addr("10.9.0.6"), addr("10.9.1.0"));
     let found = tx.free_between(pool_id, first, last, 2).await;
     assert_eq!(found.expect("reads"), [resting[0], rested[1]]);
@@ -295,7 +299,7 @@ async fn removals<T: SpaceStatements>(tx: &mut T, pool_id: i64) {
     };
     tx.insert_free(&[resting]).await.expect("inserts");
     assert_eq!(tx.cooling(pool_id, NOW).await.expect("reads"), 1);
-    tx.insert_removal(&removal).await.expect("inserts");
+    tx.insert_removals(&[removal]).await.expect("inserts");
     let cooling = tx.cooling(pool_id, NOW).await.expect("reads");
     assert_eq!(cooling, 0, "what is being removed does not cool");
     let pools = tx.pools_with_removals().await.expect("reads");
@@ -386,7 +390,7 @@ fn lease(pool: &PoolRow, holder: &AttachmentRow, entry: i32, address: &str) -> L
     }
 }
 
-async fn leases<T: LeaseStatements>(tx: &mut T, pool: &PoolRow) {
+async fn leases<T: Statements>(tx: &mut T, pool: &PoolRow) {
     let holder = attachment("c3");
     let rows = [
         lease(pool, &holder, 0, "10.9.0.2"),
@@ -420,12 +424,20 @@ async fn leases<T: LeaseStatements>(tx: &mut T, pool: &PoolRow) {
         (pool.id, rows[1].address, 1),
         (-1, high, 0),
     ] {
+        let asked = [Interval { first: low, last }];
         let count = tx
-            .count_leases_between(pool.vrf_id, pool_id, low, last)
+            .count_leases_on(pool.vrf_id, pool_id, &asked)
             .await
             .expect("reads");
         assert_eq!(count, expected);
     }
+    let asked = [rows[1].address, rows[0].address, high].map(Interval::one);
+    let found = tx.leased_on(pool.vrf_id, pool.id, &asked, 9).await;
+    assert_eq!(found.expect("reads"), addresses);
+    let found = tx.leased_on(pool.vrf_id, pool.id, &asked, 1).await;
+    assert_eq!(found.expect("reads"), addresses[..1]);
+    let count = tx.count_leases_on(pool.vrf_id, pool.id, &asked).await;
+    assert_eq!(count.expect("reads"), 2);
     tx.archive_leases(&rows, later(60), "release")
         .await
         .expect("archives");
@@ -549,7 +561,7 @@ async fn lists<T: LeaseStatements>(tx: &mut T, pool: &PoolRow) {
     tx.delete_attachments(&[holder.id]).await.expect("deletes");
 }
 
-async fn history<T: HistoryStatements>(tx: &mut T, pool: &PoolRow) {
+async fn history<T: Statements>(tx: &mut T, pool: &PoolRow) {
     let address = addr("10.9.0.1");
     let found = tx
         .history(pool.vrf_id, address, (Moment(i64::MAX), i64::MAX), 9)
@@ -583,6 +595,22 @@ async fn history<T: HistoryStatements>(tx: &mut T, pool: &PoolRow) {
         let found = tx.history_at(pool.vrf_id, address, at).await;
         let found = found.expect("reads").map(|life| life.container_id);
         assert_eq!(found.as_deref(), holder, "at {at:?}");
+    }
+    let asked = ["10.9.0.0", "10.9.0.1", "10.9.0.2"].map(|text| Interval::one(addr(text)));
+    for (after, limit, expected) in [
+        (NOW, 9, 2),
+        (NOW, 1, 1),
+        (later(60), 9, 2),
+        (later(70), 9, 0),
+    ] {
+        let found = tx
+            .released_since(pool.vrf_id, &asked, after, limit)
+            .await
+            .expect("reads");
+        assert_eq!(found.len(), expected, "{found:?}");
+        for released in found.iter().filter(|released| released.address == address) {
+            assert_eq!(released.released_at, later(70));
+        }
     }
     assert_eq!(tx.prune_history(Moment(1), 9).await.expect("prunes"), 0);
 }
