@@ -119,13 +119,20 @@ impl Process {
 }
 
 /// Runs the server to its end, which must be a failure, and answers stderr.
-pub(super) async fn refused(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> String {
+pub(super) async fn refused(
+    folder: &Path,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+) -> String {
     let mut command = command(folder);
     command.args(arguments).envs(environment.iter().copied());
     let output = timeout(PATIENCE, command.output()).await;
     let output = output.expect("it ends").expect("it starts");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success(), "{arguments:?} {environment:?}: {text}");
+    assert!(
+        !output.status.success(),
+        "{arguments:?} {environment:?}: {text}"
+    );
     assert_eq!(String::from_utf8_lossy(&output.stdout), "");
     text
 }
@@ -133,25 +140,51 @@ pub(super) async fn refused(folder: &Path, arguments: &[&str], environment: &[(&
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newcomer_is_told_where_the_database_is_and_what_to_type() {
     let mut process = Process::start(&[]).await;
-    process.rest.post("/v1/pools", pool("demo", "10.0.0.0/24")).await.expect(201);
+    process
+        .rest
+        .post("/v1/pools", pool("demo", "10.0.0.0/24"))
+        .await
+        .expect(201);
     process.line("served").await;
-    let file = process.folder.path().canonicalize().expect("a path").join("ipam.db");
+    let file = process
+        .folder
+        .path()
+        .canonicalize()
+        .expect("a path")
+        .join("ipam.db");
     let log = process.stop().await;
     assert!(log.contains(&format!("sqlite {}", file.display())), "{log}");
-    assert!(log.contains(r#"curl --json '{"name": "demo", "subnet": "10.0.0.0/24"}' http://127.0.0.1:"#), "{log}");
-    assert!(log.contains("/v1/pools status=201") || log.contains("status=201"), "{log}");
+    assert!(
+        log.contains(
+            r#"curl --json '{"name": "demo", "subnet": "10.0.0.0/24"}' http://127.0.0.1:"#
+        ),
+        "{log}"
+    );
+    assert!(
+        log.contains("/v1/pools status=201") || log.contains("status=201"),
+        "{log}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_can_be_json_with_the_requests_id() {
-    let process = Process::start(&[("IPAM_LOG_FORMAT", "json"), ("IPAM_LOG", "debug,hyper=info")]).await;
+    let process = Process::start(&[
+        ("IPAM_LOG_FORMAT", "json"),
+        ("IPAM_LOG", "debug,hyper=info"),
+    ])
+    .await;
     let rest = process.rest.with("x-request-id", "find-me");
-    rest.get("/v1/pools/none").await.problem(404, "pool_not_found");
+    rest.get("/v1/pools/none")
+        .await
+        .problem(404, "pool_not_found");
     let log = process.stop().await;
     let lines = log.lines().map(|line| {
-        serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|_| panic!("no JSON: {line}"))
+        serde_json::from_str::<serde_json::Value>(line)
+            .unwrap_or_else(|_| panic!("no JSON: {line}"))
     });
-    let found: Vec<_> = lines.filter(|line| line["span"]["id"] == "find-me").collect();
+    let found: Vec<_> = lines
+        .filter(|line| line["span"]["id"] == "find-me")
+        .collect();
     assert_eq!(found.len(), 1, "{log}");
     assert_eq!(found[0]["fields"]["status"], 404);
     assert_eq!(found[0]["span"]["path"], "/v1/pools/{pool}");
@@ -160,9 +193,18 @@ async fn the_log_can_be_json_with_the_requests_id() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_finishes_what_is_under_way_and_accepts_nothing_more() {
     let mut process = Process::start(&[]).await;
-    process.rest.post("/v1/pools", pool("v4", "10.1.0.0/24")).await.expect(201);
-    let url = format!("sqlite://{}", process.folder.path().join("ipam.db").display());
-    let mut writer = SqliteConnection::connect(&url).await.expect("the file opens");
+    process
+        .rest
+        .post("/v1/pools", pool("v4", "10.1.0.0/24"))
+        .await
+        .expect(201);
+    let url = format!(
+        "sqlite://{}",
+        process.folder.path().join("ipam.db").display()
+    );
+    let mut writer = SqliteConnection::connect(&url)
+        .await
+        .expect("the file opens");
     writer.execute("begin immediate").await.expect("the lock");
     let claims: Vec<_> = (0..5)
         .map(|number| {
@@ -195,7 +237,10 @@ async fn sigterm_finishes_what_is_under_way_and_accepts_nothing_more() {
 
     let again = Process::start_in(folder, &[]).await;
     let leases = again.rest.get("/v1/leases").await;
-    assert_eq!(leases.expect(200)["items"].as_array().map(Vec::len), Some(5));
+    assert_eq!(
+        leases.expect(200)["items"].as_array().map(Vec::len),
+        Some(5)
+    );
     again.stop().await;
 }
 
@@ -216,12 +261,21 @@ async fn sighup_reads_the_token_files_again() {
     let path = file.to_str().expect("a path");
     let mut process = Process::start(&[("IPAM_ADMIN_TOKEN_FILE", path)]).await;
     let with = |rest: &Rest, token: &str| rest.with("authorization", &format!("Bearer {token}"));
-    with(&process.rest, "first-0123456789abcdef").get("/v1/pools").await.expect(200);
+    with(&process.rest, "first-0123456789abcdef")
+        .get("/v1/pools")
+        .await
+        .expect(200);
     std::fs::write(&file, "second-0123456789abcdef\n").expect("write");
     process.signal(Signal::SIGHUP);
     process.line("token files read again").await;
-    with(&process.rest, "first-0123456789abcdef").get("/v1/pools").await.problem(401, "unauthenticated");
-    with(&process.rest, "second-0123456789abcdef").get("/v1/pools").await.expect(200);
+    with(&process.rest, "first-0123456789abcdef")
+        .get("/v1/pools")
+        .await
+        .problem(401, "unauthenticated");
+    with(&process.rest, "second-0123456789abcdef")
+        .get("/v1/pools")
+        .await
+        .expect(200);
     let log = process.stop().await;
     assert!(log.contains("others can read this token file"), "{log}");
     assert!(!log.contains("0123456789abcdef"), "{log}");
@@ -230,12 +284,23 @@ async fn sighup_reads_the_token_files_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn migrate_applies_the_migrations_and_exits() {
     let folder = tempfile::tempdir().expect("a folder");
-    let output = command(folder.path()).arg("migrate").output().await.expect("it runs");
+    let output = command(folder.path())
+        .arg("migrate")
+        .output()
+        .await
+        .expect("it runs");
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{log}");
-    assert!(log.contains("migrations are applied") && log.contains("ipam.db"), "{log}");
+    assert!(
+        log.contains("migrations are applied") && log.contains("ipam.db"),
+        "{log}"
+    );
     assert!(folder.path().join("ipam.db").is_file());
-    let again = command(folder.path()).arg("migrate").status().await.expect("it runs");
+    let again = command(folder.path())
+        .arg("migrate")
+        .status()
+        .await
+        .expect("it runs");
     assert!(again.success());
 }
 
@@ -250,7 +315,10 @@ async fn two_servers_on_one_postgres_answer_with_one_service_id_and_one_truth() 
     created.expect(201);
     let shown = other.rest.get("/v1/pools/v4").await;
     shown.expect(200);
-    assert_eq!(created.header("ipam-service-id"), shown.header("ipam-service-id"));
+    assert_eq!(
+        created.header("ipam-service-id"),
+        shown.header("ipam-service-id")
+    );
     let first = one.rest.post("/v1/leases", claim("c1", "v4")).await;
     let second = other.rest.post("/v1/leases", claim("c1", "v4")).await;
     assert_eq!(first.expect(201), second.expect(200));

@@ -132,7 +132,10 @@ impl Answer {
         let detail = self.body["detail"].as_str().expect("a detail");
         assert!(!detail.is_empty(), "{self:?}");
         let retry = matches!(self.body["code"].as_str(), Some("unavailable"));
-        assert!(!retry || self.headers.contains_key("retry-after"), "{self:?}");
+        assert!(
+            !retry || self.headers.contains_key("retry-after"),
+            "{self:?}"
+        );
     }
 
     pub(super) fn header(&self, name: &str) -> &str {

@@ -20,13 +20,19 @@ async fn one_server_listens_on_tcp_and_on_a_socket_and_takes_the_socket_along() 
     assert!(found.file_type().is_socket());
     assert_eq!(found.permissions().mode() & 0o777, 0o660);
     let local = Rest::on_socket(&socket);
-    local.post("/v1/pools", pool("v4", "10.1.0.0/24")).await.expect(201);
+    local
+        .post("/v1/pools", pool("v4", "10.1.0.0/24"))
+        .await
+        .expect(201);
     process.rest.get("/v1/pools/v4").await.expect(200);
 
     let second = tempfile::tempdir().expect("a folder");
     let url = format!("unix://{}", socket.display());
     let text = refused(second.path(), &["--listen", &url], &[]).await;
-    assert!(text.contains("another server serves it") && text.contains(&url), "{text}");
+    assert!(
+        text.contains("another server serves it") && text.contains(&url),
+        "{text}"
+    );
     local.get("/v1/pools/v4").await.expect(200);
     process.stop().await;
     assert!(!socket.exists());
