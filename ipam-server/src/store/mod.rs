@@ -43,7 +43,6 @@ use time::OffsetDateTime;
 use crate::error::Result;
 
 pub(crate) use addr::Addr;
-pub(crate) use rows::PoolRow;
 
 /// The database that pools and leases are kept in. Cheap to clone.
 #[derive(Clone, Debug)]

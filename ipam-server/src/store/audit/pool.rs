@@ -9,7 +9,6 @@ use crate::store::clock::Clock;
 use crate::store::moment::Moment;
 use crate::store::rows::{CounterRow, FreeRow, PoolRow};
 use crate::store::statements::Statements;
-use crate::store::usage::time_for;
 
 /// What the rows say.
 #[derive(Default)]
@@ -57,7 +56,7 @@ pub(super) async fn audit<T: Statements>(
         row,
         layout: Layout::of_row(row),
         removals: union(&removals),
-        rested: clock.rested_until(time_for(&counter, wall)),
+        rested: clock.rested_until(wall),
         counter,
     };
     pool.audit_ranges(tx, findings).await?;

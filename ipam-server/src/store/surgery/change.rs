@@ -159,7 +159,7 @@ async fn refuse<T: Statements>(
     check_ranges(tx, after, new).await?;
     // An exclusion over a lease is allowed: the lease lives on. A range does not go from under it.
     let leases = leases_on(tx, after, &minus(&old.ranges, &new.ranges)).await?;
-    Ok((leases.total > 0).then_some(Attempt::InTheWay(leases)))
+    Ok((leases.total > 0).then(|| Attempt::InTheWay(Box::new(leases))))
 }
 
 /// Moves the addresses from the old layout to the new one.

@@ -45,7 +45,7 @@ async fn mark<T: Statements>(
     check_version(&pool, if_match)?;
     let leases = leases_on(tx, &pool, &[pool.subnet().interval()]).await?;
     if leases.total > 0 {
-        return Ok(Attempt::InTheWay(leases));
+        return Ok(Attempt::InTheWay(Box::new(leases)));
     }
     let now = time_for(&counter, tx.wall_clock().await?);
     let settings = serde_json::to_value(settings_of(&pool)?).map_err(Error::internal)?;

@@ -8,6 +8,8 @@ mod change;
 mod delete;
 mod removal;
 mod space;
+#[cfg(test)]
+mod tests;
 
 use ipam_api::{DryRun, Lease};
 
@@ -32,7 +34,7 @@ enum Attempt<T> {
     /// It is done.
     Done(T),
     /// Leases stand in the way; nothing was changed.
-    InTheWay(InTheWay),
+    InTheWay(Box<InTheWay>),
     /// Removals of an earlier change of this pool are to be finished first; nothing was changed.
     Unfinished(i64),
 }
