@@ -142,7 +142,7 @@ pub(crate) trait SpaceStatements: Send {
         &mut self,
         pool_ids: &[i64],
     ) -> impl Future<Output = Answer<Vec<CounterRow>>> + Send;
-    /// Writes everything in these counters.
+    /// Writes everything in these counters. An error when one is not there.
     fn save_counters(&mut self, counters: &[CounterRow])
     -> impl Future<Output = Answer<()>> + Send;
     /// Never-used space that begins at or after `from`, in order.
@@ -193,7 +193,7 @@ pub(crate) trait SpaceStatements: Send {
     ) -> impl Future<Output = Answer<Vec<FreeRow>>> + Send;
     /// Inserts free intervals.
     fn insert_free(&mut self, rows: &[FreeRow]) -> impl Future<Output = Answer<()>> + Send;
-    /// Deletes free intervals by (pool_id, first).
+    /// Deletes free intervals by (pool_id, first). An error when one is not there.
     fn delete_free(&mut self, rows: &[FreeRow]) -> impl Future<Output = Answer<()>> + Send;
     /// Deletes every free interval that begins within `first..=last`, at most `limit`; the deleted ones.
     /// Used when a pool is deleted or a range goes.
@@ -220,10 +220,11 @@ pub(crate) trait SpaceStatements: Send {
     fn delete_removal(&mut self, removal: &IntervalRow) -> impl Future<Output = Answer<()>> + Send;
 }
 
-/// Attachments, nodes and leases.
-pub(crate) trait LeaseStatements: Send {
+/// Who holds leases: attachments, and the nodes that they are on.
+pub(crate) trait HolderStatements: Send {
     /// Inserts these attachments where their keys are new, and locks those that exist (for update, no change), in the
-    /// given order, which is the order of keys. Answers the rows as they are now: the given id tells an inserted one.
+    /// given order, which is the order of keys. Answers the rows as they are now, in any order: the given id tells an
+    /// inserted one.
     fn upsert_attachments(
         &mut self,
         rows: &[AttachmentRow],
@@ -233,7 +234,7 @@ pub(crate) trait LeaseStatements: Send {
         &mut self,
         keys: &[Attachment],
     ) -> impl Future<Output = Answer<Vec<AttachmentRow>>> + Send;
-    /// Writes id, marks, released_at and pod of each, found by its key columns.
+    /// Writes id, marks, released_at and pod of each, found by its key columns. An error when one is not there.
     fn save_attachments(
         &mut self,
         rows: &[AttachmentRow],
@@ -255,6 +256,31 @@ pub(crate) trait LeaseStatements: Send {
         after: (&str, &str),
         limit: i64,
     ) -> impl Future<Output = Answer<Vec<AttachmentRow>>> + Send;
+    /// Nodes by (cluster, name), without a lock.
+    fn nodes(
+        &mut self,
+        names: &[(String, String)],
+    ) -> impl Future<Output = Answer<Vec<NodeRow>>> + Send;
+    /// Inserts a node if its name is new, locks its row and answers it.
+    fn lock_node(
+        &mut self,
+        cluster: &str,
+        name: &str,
+        now: Moment,
+    ) -> impl Future<Output = Answer<NodeRow>> + Send;
+    /// Writes a node's machine and boot, and notes the boot as seen.
+    fn save_node(&mut self, node: &NodeRow, now: Moment)
+    -> impl Future<Output = Answer<()>> + Send;
+    /// The boots seen under a node's name, in order of first sight.
+    fn boots(
+        &mut self,
+        cluster: &str,
+        name: &str,
+    ) -> impl Future<Output = Answer<Vec<String>>> + Send;
+}
+
+/// Leases.
+pub(crate) trait LeaseStatements: Send {
     /// The leases of these attachments, by attachment and entry.
     fn leases_of(
         &mut self,
@@ -288,34 +314,14 @@ pub(crate) trait LeaseStatements: Send {
     ) -> impl Future<Output = Answer<Vec<HeldRow>>> + Send;
     /// Inserts leases; `lease_address_key` is the judge.
     fn insert_leases(&mut self, rows: &[LeaseRow]) -> impl Future<Output = Answer<()>> + Send;
-    /// Writes these leases' whole lives to the history and deletes them. `rows` gives (attachment_id, entry).
+    /// Writes these leases' whole lives to the history and deletes them. `rows` gives (attachment_id, entry). The
+    /// attachments must still have the ids and pods that the leases were made with: archive first, save them after.
     fn archive_leases(
         &mut self,
         rows: &[LeaseRow],
         released_at: Moment,
         reason: &str,
     ) -> impl Future<Output = Answer<()>> + Send;
-    /// Nodes by (cluster, name), without a lock.
-    fn nodes(
-        &mut self,
-        names: &[(String, String)],
-    ) -> impl Future<Output = Answer<Vec<NodeRow>>> + Send;
-    /// Inserts a node if its name is new, locks its row and answers it.
-    fn lock_node(
-        &mut self,
-        cluster: &str,
-        name: &str,
-        now: Moment,
-    ) -> impl Future<Output = Answer<NodeRow>> + Send;
-    /// Writes a node's machine and boot, and notes the boot as seen.
-    fn save_node(&mut self, node: &NodeRow, now: Moment)
-    -> impl Future<Output = Answer<()>> + Send;
-    /// The boots seen under a node's name, in order of first sight.
-    fn boots(
-        &mut self,
-        cluster: &str,
-        name: &str,
-    ) -> impl Future<Output = Answer<Vec<String>>> + Send;
 }
 
 /// The past.
@@ -380,11 +386,21 @@ pub(crate) trait IntervalStatements: Send {
 
 /// All of them.
 pub(crate) trait Statements:
-    PoolStatements + SpaceStatements + LeaseStatements + HistoryStatements + IntervalStatements
+    PoolStatements
+    + SpaceStatements
+    + HolderStatements
+    + LeaseStatements
+    + HistoryStatements
+    + IntervalStatements
 {
 }
 
 impl<T> Statements for T where
-    T: PoolStatements + SpaceStatements + LeaseStatements + HistoryStatements + IntervalStatements
+    T: PoolStatements
+        + SpaceStatements
+        + HolderStatements
+        + LeaseStatements
+        + HistoryStatements
+        + IntervalStatements
 {
 }

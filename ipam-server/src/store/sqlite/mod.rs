@@ -1,6 +1,7 @@
 //! The statements in SQLite's SQL: connections and transactions here, one file per noun beside it.
 
 mod history;
+mod holders;
 mod intervals;
 mod leases;
 mod listing;

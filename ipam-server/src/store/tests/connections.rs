@@ -7,7 +7,7 @@ use sqlx::{Connection, PgConnection};
 use super::{postgres_database, sqlite_database};
 use crate::store::moment::Moment;
 use crate::store::rows::{AttachmentRow, CounterRow};
-use crate::store::statements::{Database, LeaseStatements, PoolStatements, SpaceStatements};
+use crate::store::statements::{Database, HolderStatements, PoolStatements, SpaceStatements};
 
 fn attachment() -> AttachmentRow {
     AttachmentRow::new(&ipam_api::Attachment {
