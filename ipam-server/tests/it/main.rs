@@ -1,3 +1,4 @@
 //! ipam-server as others see it.
 
+mod model;
 mod store;
