@@ -1,0 +1,96 @@
+//! Taking back an ADD that fails: every step pushes how it is undone, and a failure runs them backwards.
+
+use std::fmt::Display;
+
+use cni::Error;
+
+/// The environment variable with which a test makes an ADD fail after its n-th step. Builds for production do not know it.
+#[cfg(debug_assertions)]
+const FAIL_AFTER: &str = "CNI_TEST_FAIL_AFTER_STEP";
+
+type Action<'a> = Box<dyn FnOnce() -> Result<(), Error> + 'a>;
+
+/// The steps done so far, and how to undo each.
+#[derive(Default)]
+pub struct Undo<'a> {
+    actions: Vec<(String, Action<'a>)>,
+    #[cfg(debug_assertions)]
+    steps: u32,
+}
+
+impl<'a> Undo<'a> {
+    /// Nothing is done yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Notes how to undo the step that was just done. `what` completes "cannot …".
+    pub fn push(
+        &mut self,
+        what: impl Display,
+        action: impl FnOnce() -> Result<(), Error> + 'a,
+    ) -> Result<(), Error> {
+        self.actions.push((what.to_string(), Box::new(action)));
+        self.reached(what)
+    }
+
+    /// Notes that a step is done which an earlier step's undoing takes back too. Fails only when a test asks for it.
+    pub fn reached(&mut self, what: impl Display) -> Result<(), Error> {
+        #[cfg(debug_assertions)]
+        {
+            self.steps += 1;
+            if std::env::var(FAIL_AFTER).is_ok_and(|n| n == self.steps.to_string()) {
+                let steps = self.steps;
+                return Err(Error::internal(format!(
+                    "injected failure after step {steps} ({what})"
+                )));
+            }
+        }
+        let _ = what;
+        Ok(())
+    }
+
+    /// Undoes everything, the last step first. What cannot be undone is added to the error's details; nothing stops it.
+    pub fn unwind(self, mut error: Error) -> Error {
+        for (what, action) in self.actions.into_iter().rev() {
+            if let Err(e) = action() {
+                if !error.details.is_empty() {
+                    error.details.push_str("; ");
+                }
+                error.details.push_str(&format!("cannot {what}: {e}"));
+            }
+        }
+        error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[test]
+    fn steps_are_undone_backwards_and_every_failure_is_told() {
+        let order = RefCell::new(Vec::new());
+        let mut undo = Undo::new();
+        for (step, fails) in [("one", true), ("two", false), ("three", true)] {
+            let order = &order;
+            let pushed = undo.push(format!("undo {step}"), move || {
+                order.borrow_mut().push(step);
+                match fails {
+                    true => Err(Error::internal("no")),
+                    false => Ok(()),
+                }
+            });
+            assert_eq!(pushed, Ok(()));
+        }
+        let error = undo.unwind(Error::internal("failed").with_details("here"));
+        assert_eq!(*order.borrow(), ["three", "two", "one"]);
+        assert_eq!(error.msg, "failed");
+        assert_eq!(
+            error.details,
+            "here; cannot undo three: no; cannot undo one: no"
+        );
+    }
+}
