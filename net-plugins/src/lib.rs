@@ -5,6 +5,13 @@
 //! [`veth`], [`addr`], [`route`], [`sysctl`], [`nft`], all on the connections of [`netlink`].
 
 pub mod addr;
+pub mod announce;
+pub mod bridge;
+pub mod detach;
+pub mod expect;
+pub mod garbage;
+pub mod ipam;
+pub mod keys;
 pub mod link;
 pub mod mac;
 pub mod masquerade;
@@ -13,6 +20,7 @@ pub mod netns;
 pub mod nft;
 pub mod owner;
 pub mod route;
+pub mod spoofcheck;
 pub mod sysctl;
 pub mod undo;
 pub mod veth;

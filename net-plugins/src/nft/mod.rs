@@ -16,7 +16,7 @@ use nix::sys::socket::{
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 
-use crate::netlink::{Failure, meaning};
+use crate::netlink::Failure;
 use message::{Attributes, Reply, replies};
 pub use rule::{Expression, FoundRule};
 
@@ -180,7 +180,7 @@ pub fn rules(table: Table, chain: &str) -> Result<Vec<FoundRule>, Error> {
                 return Ok(rules.filter(|rule| rule.chain == chain).collect());
             }
             Ok(None) => {}
-            Err(failure) if failure.is(Errno::ENOENT) => return Ok(Vec::new()),
+            Err(failure) if is_absence(&failure) => return Ok(Vec::new()),
             Err(failure) => return Err(failure.during(what)),
         }
     }
@@ -202,7 +202,7 @@ pub fn chain_exists(table: Table, chain: &str) -> Result<bool, Error> {
     ));
     match outcome {
         Ok(()) => Ok(true),
-        Err(failure) if failure.is(Errno::ENOENT) || failure.is(Errno::EOPNOTSUPP) => Ok(false),
+        Err(failure) if is_absence(&failure) => Ok(false),
         Err(failure) => Err(failure.during(format!("failed to look up chain {chain:?}"))),
     }
 }
@@ -279,5 +279,18 @@ impl Socket {
 }
 
 fn refused(errno: Errno) -> Failure {
-    Failure::Other(format!("nf_tables socket: {}", meaning(errno as i32)))
+    Failure::Errno(errno as i32)
+}
+
+/// What a kernel says that has no such thing, or no nf_tables (for this family) at all.
+fn is_absence(failure: &Failure) -> bool {
+    [
+        Errno::ENOENT,
+        Errno::EINVAL,
+        Errno::EOPNOTSUPP,
+        Errno::EAFNOSUPPORT,
+        Errno::EPROTONOSUPPORT,
+    ]
+    .into_iter()
+    .any(|errno| failure.is(errno))
 }
