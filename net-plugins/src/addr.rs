@@ -78,6 +78,21 @@ pub fn add(netlink: &Netlink, link: &Link, address: IpNetwork) -> Result<bool, E
     }
 }
 
+/// Adds an address again that was deleted, just as it was.
+pub fn put_back(netlink: &Netlink, link: &Link, address: &Address) -> Result<(), Error> {
+    let network = address.network;
+    let mut request = (netlink.handle().address()).add(link.index, network.ip(), network.prefix());
+    *request.message_mut() = address.message.clone();
+    match netlink.wait(request.execute()) {
+        Err(failure) if !failure.is(Errno::EEXIST) => {
+            let (name, place) = (&link.name, netlink.place());
+            let what = format!("failed to add IP addr {network} to {name:?} in {place}");
+            Err(failure.during(what))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Deletes an address that was listed before; one that is gone already is fine.
 pub fn delete(netlink: &Netlink, link: &Link, address: &Address) -> Result<(), Error> {
     let request = netlink.handle().address().del(address.message.clone());

@@ -52,5 +52,5 @@ fn is_anothers(host: &Netlink, link: &Link, owner: &Owner) -> Result<bool, Error
         return Ok(false);
     };
     let alias = link::find_index(host, peer)?.unwrap_or_default().alias;
-    Ok(alias.contains(", net: ") && !alias.starts_with(&owner.mark()))
+    Ok(owner.is_not_in(&alias))
 }

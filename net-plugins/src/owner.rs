@@ -38,6 +38,12 @@ impl Owner {
         )
     }
 
+    /// Whether a link's alias says that it was made for another attachment. One without a mark was made by others than
+    /// these plugins, or by an older one.
+    pub fn is_not_in(&self, alias: &str) -> bool {
+        alias.contains(", net: ") && !alias.starts_with(&self.mark())
+    }
+
     /// The mark followed by words for people, cut at nft's limit.
     pub fn comment(&self) -> String {
         let mark = self.mark();

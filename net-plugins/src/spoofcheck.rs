@@ -6,9 +6,12 @@ use std::collections::HashSet;
 
 use cni::Error;
 
+use crate::link;
 use crate::mac::Mac;
+use crate::netlink::Netlink;
 use crate::nft::rule::Verdict;
 use crate::nft::{self, Batch, Expression, Family, FoundRule, Hook, Table};
+use crate::owner::Owner;
 
 const TABLE: Table = Table {
     family: Family::Bridge,
@@ -83,7 +86,21 @@ impl SpoofCheck {
         if batch.is_empty() {
             return Ok(());
         }
-        batch.commit("remove the MAC spoofing check")
+        batch.commit("remove the MAC spoofing check")?;
+        nft::delete_table_if_idle(TABLE, &[PREROUTING], PREROUTING)
+    }
+
+    /// Removes the rules for DEL, when the owner's link is gone already. Network names play no part in the chains' names:
+    /// rules that are about another attachment's link stay.
+    pub fn tear_down_for(&self, owner: &Owner, host: &Netlink) -> Result<(), Error> {
+        for jump in self.jumps()? {
+            let name = jump.came_in_over.unwrap_or_default();
+            let link = link::find(host, &name)?.unwrap_or_default();
+            if owner.is_not_in(&link.alias) {
+                return Ok(());
+            }
+        }
+        self.tear_down()
     }
 
     /// Fails unless frames from `host_name` are checked.

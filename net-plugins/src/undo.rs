@@ -4,7 +4,8 @@ use std::fmt::Display;
 
 use cni::Error;
 
-/// The environment variable with which a test makes an ADD fail after its n-th step. Builds for production do not know it.
+/// The environment variable with which a test makes an ADD fail after its n-th step, or after the step of this name.
+/// Builds for production do not know it.
 #[cfg(debug_assertions)]
 const FAIL_AFTER: &str = "CNI_TEST_FAIL_AFTER_STEP";
 
@@ -39,11 +40,11 @@ impl<'a> Undo<'a> {
         #[cfg(debug_assertions)]
         {
             self.steps += 1;
-            if std::env::var(FAIL_AFTER).is_ok_and(|n| n == self.steps.to_string()) {
-                let steps = self.steps;
-                return Err(Error::internal(format!(
-                    "injected failure after step {steps} ({what})"
-                )));
+            let wanted = std::env::var(FAIL_AFTER).unwrap_or_default();
+            let steps = self.steps.to_string();
+            if wanted == steps || wanted == what.to_string() {
+                let text = format!("injected failure after step {steps} ({what})");
+                return Err(Error::internal(text));
             }
         }
         let _ = what;

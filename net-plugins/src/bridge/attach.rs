@@ -110,7 +110,8 @@ impl<'a> Attach<'a> {
             result,
             undo,
         )?;
-        let gateway_link = gateway::ensure(self.host, bridge, self.keys, &gateways, undo)?;
+        let gateway_link =
+            gateway::ensure(self.host, bridge, self.keys, &gateways, &pair.host, undo)?;
         if self.keys.is_gateway {
             ipam::enable_forwarding(self.host, &gateways)?;
             undo.reached("turn forwarding on")?;

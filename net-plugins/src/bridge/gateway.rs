@@ -36,6 +36,7 @@ pub(super) fn ensure<'a>(
     bridge: &Link,
     keys: &Keys,
     gateways: &[IpNetwork],
+    port: &Link,
     undo: &mut Undo<'a>,
 ) -> Result<Option<Link>, Error> {
     if gateways.is_empty() {
@@ -44,11 +45,15 @@ pub(super) fn ensure<'a>(
     let _lock = host.netns().lock()?;
     let vlan_link = match keys.vlan {
         0 => None,
-        _ => Some(ensure_vlan_link(host, bridge, keys, undo)?),
+        _ => Some(ensure_vlan_link(host, bridge, keys, port, undo)?),
     };
     let carrier = vlan_link.as_ref().unwrap_or(bridge);
+    let own: Vec<_> = (vlan_link.iter().filter_map(|link| link.lower))
+        .chain([port.index])
+        .collect();
     for gateway in gateways {
-        switch::ensure_address(host, carrier, *gateway, keys.force_address, undo)?;
+        let usage = (bridge.index, own.as_slice());
+        switch::ensure_address(host, carrier, *gateway, keys.force_address, usage, undo)?;
     }
     Ok(vlan_link)
 }
@@ -59,16 +64,15 @@ fn ensure_vlan_link<'a>(
     host: &'a Netlink,
     bridge: &Link,
     keys: &Keys,
+    port: &Link,
     undo: &mut Undo<'a>,
 ) -> Result<Link, Error> {
     let name = keys.vlan_gateway();
     if let Some(present) = link::find(host, &name)? {
         return Ok(present);
     }
-    let port_name = link::random_name()?;
-    let mut end = LinkMessageBuilder::<LinkUnspec>::new()
-        .name(&port_name)
-        .up();
+    let end_name = link::random_name()?;
+    let mut end = LinkMessageBuilder::<LinkUnspec>::new().name(&end_name).up();
     let mut message = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
         .name(&name)
         .up();
@@ -80,14 +84,19 @@ fn ensure_vlan_link<'a>(
     match link::add(host, message.build()) {
         Ok(()) => {
             let made = link::get(host, &name)?;
+            let (bridge, own) = (bridge.index, [made.lower.unwrap_or_default(), port.index]);
             undo.push(format!("delete link {name:?}"), move || {
-                link::delete(host, &made)
+                let _lock = host.netns().lock()?;
+                match switch::has_ports_besides(host, bridge, &own)? {
+                    true => Ok(()),
+                    false => link::delete(host, &made),
+                }
             })?;
         }
         Err(failure) if failure.is(Errno::EEXIST) => return link::get(host, &name),
         Err(failure) => return Err(failure.during(format!("failed to create link {name:?}"))),
     }
-    let end = link::get(host, &port_name)?;
+    let end = link::get(host, &end_name)?;
     link::change(host, &end, "add to the bridge", |message| {
         message.controller(bridge.index)
     })?;

@@ -59,7 +59,8 @@ impl Plugin for Bridge {
         // The link first: its address must not be leased again while it still answers.
         let link = detach::delete_veth(&host, invocation, &owner)?;
         let ipam = Ipam::of(invocation, conf).call(Command::Del);
-        let spoof_check = SpoofCheck::of(&owner.container_id, &owner.ifname).tear_down();
+        let spoof_check = SpoofCheck::of(&owner.container_id, &owner.ifname);
+        let spoof_check = spoof_check.tear_down_for(&owner, &host);
         let masquerade = masquerade::tear_down(&owner);
         ipam.and(link).and(spoof_check).and(masquerade)
     }

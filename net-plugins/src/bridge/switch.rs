@@ -93,10 +93,14 @@ fn set_promiscuous(host: &Netlink, bridge: &Link, on: bool) -> Result<(), Error>
 
 /// Whether any container is attached. Other ADDs join under the host's lock, so that under it the answer stays true.
 fn has_ports(host: &Netlink, bridge: &Link) -> Result<bool, Error> {
+    has_ports_besides(host, bridge.index, &[])
+}
+
+/// Whether the bridge has other ports than these.
+pub(super) fn has_ports_besides(host: &Netlink, bridge: u32, own: &[u32]) -> Result<bool, Error> {
     let links = link::list(host)?;
-    Ok(links
-        .iter()
-        .any(|link| link.controller == Some(bridge.index)))
+    let mut ports = links.iter().filter(|link| link.controller == Some(bridge));
+    Ok(ports.any(|port| !own.contains(&port.index)))
 }
 
 fn delete_unless_used(host: &Netlink, name: &str) -> Result<(), Error> {
@@ -118,16 +122,17 @@ pub(super) fn first_address(network: IpNetwork) -> Option<IpAddr> {
 
 /// Puts a gateway's address on the bridge, or on the VLAN's link.
 ///
-/// A second IPv4 address, or an IPv6 one that overlaps, is a conflict: with `force` it is replaced. The caller holds the
-/// host's lock.
+/// A second IPv4 address, or an IPv6 one that overlaps, is a conflict: with `force` it is replaced. It is taken back only
+/// while the bridge has no ports besides `own`. The caller holds the host's lock.
 pub(super) fn ensure_address<'a>(
     host: &'a Netlink,
-    bridge: &Link,
+    carrier: &Link,
     address: IpNetwork,
     force: bool,
+    (bridge, own): (u32, &[u32]),
     undo: &mut Undo<'a>,
 ) -> Result<(), Error> {
-    let present = addr::list(host, bridge)?;
+    let present = addr::list(host, carrier)?;
     if present.iter().any(|a| a.network == address) {
         return Ok(());
     }
@@ -137,37 +142,37 @@ pub(super) fn ensure_address<'a>(
     };
     for old in present.into_iter().filter(conflicts) {
         if !force {
-            let name = &bridge.name;
+            let name = &carrier.name;
             return Err(Error::internal(format!(
                 "failed to set bridge addr: {name:?} already has an IP address different from {address}"
             )));
         }
-        addr::delete(host, bridge, &old)?;
-        let back = bridge.clone();
+        addr::delete(host, carrier, &old)?;
+        let back = carrier.clone();
         undo.push(
             format!("put {} back on the bridge", old.network),
-            move || addr::add(host, &back, old.network).map(drop),
+            move || addr::put_back(host, &back, &old),
         )?;
     }
-    if addr::add(host, bridge, address)? {
-        let back = bridge.clone();
+    if addr::add(host, carrier, address)? {
+        let (back, own) = (carrier.clone(), own.to_vec());
         undo.push(format!("take {address} off the bridge"), move || {
-            remove_unless_used(host, &back, address)
+            // Containers that joined meanwhile rely on the address.
+            let _lock = host.netns().lock()?;
+            match has_ports_besides(host, bridge, &own)? {
+                true => Ok(()),
+                false => remove(host, &back, address),
+            }
         })?;
     }
-    pin(host, bridge)
+    pin(host, carrier)
 }
 
-/// Containers that joined meanwhile rely on the address.
-fn remove_unless_used(host: &Netlink, bridge: &Link, address: IpNetwork) -> Result<(), Error> {
-    let _lock = host.netns().lock()?;
-    if has_ports(host, bridge)? {
-        return Ok(());
-    }
-    let present = addr::list(host, bridge)?;
+fn remove(host: &Netlink, carrier: &Link, address: IpNetwork) -> Result<(), Error> {
+    let present = addr::list(host, carrier)?;
     let ours = present.iter().filter(|a| a.network == address);
     ours.fold(Ok(()), |outcome, a| {
-        outcome.and(addr::delete(host, bridge, a))
+        outcome.and(addr::delete(host, carrier, a))
     })
 }
 

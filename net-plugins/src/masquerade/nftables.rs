@@ -62,7 +62,12 @@ pub(super) fn set_up(owner: &Owner, addresses: &[IpNetwork]) -> Result<(), Error
 }
 
 pub(super) fn tear_down(owner: &Owner) -> Result<(), Error> {
-    retry(deletion, &owner.mark(), "remove masquerading")
+    let mark = owner.mark();
+    if of(&mark)?.is_empty() {
+        return Ok(());
+    }
+    retry(deletion, &mark, "remove masquerading")?;
+    nft::delete_table_if_idle(TABLE, &[POSTROUTING, CHECKS], CHECKS)
 }
 
 /// Commits what `build` makes of the rules that carry `mark`, again when one of them was gone by then.
@@ -110,7 +115,8 @@ pub(super) fn collect(network: &str, valid: &HashSet<String>) -> Result<(), Erro
         let stale: Vec<_> = rules.iter().filter(|r| !is_valid(r)).cloned().collect();
         deletion(&stale)
     };
-    retry(garbage, &mark, "remove masquerading")
+    retry(garbage, &mark, "remove masquerading")?;
+    nft::delete_table_if_idle(TABLE, &[POSTROUTING, CHECKS], CHECKS)
 }
 
 fn of(mark: &str) -> Result<Vec<FoundRule>, Error> {

@@ -9,6 +9,8 @@ pub(super) const NEW_RULE: u16 = 6;
 pub(super) const GET_RULE: u16 = 7;
 pub(super) const DEL_RULE: u16 = 8;
 
+pub(super) const GET_GENERATION: u16 = 16;
+
 pub(super) const ACK: u16 = 0x004;
 pub(super) const DUMP: u16 = 0x300;
 pub(super) const CREATE: u16 = 0x400;
@@ -88,9 +90,16 @@ pub(super) fn encode(
     )
 }
 
-pub(super) fn batch_begin() -> Vec<u8> {
+pub(super) fn batch_begin(generation: Option<u32>) -> Vec<u8> {
     let [high, low] = SUBSYSTEM.to_be_bytes();
-    message(BATCH_BEGIN, 0, 0, [0, 0, high, low], &[])
+    let condition = generation.map(|id| Attributes::new().number(1, id));
+    message(
+        BATCH_BEGIN,
+        0,
+        0,
+        [0, 0, high, low],
+        &condition.unwrap_or_default().0,
+    )
 }
 
 pub(super) fn batch_end(sequence: u32) -> Vec<u8> {

@@ -138,8 +138,13 @@ impl Batch {
 
     /// [`Batch::commit`] for a caller who knows what to do about a certain refusal.
     pub(crate) fn try_commit(self) -> Result<(), Failure> {
+        self.commit_at(None)
+    }
+
+    /// Does the changes; with a generation only if nothing at all was changed since (`ERESTART` otherwise).
+    fn commit_at(self, generation: Option<u32>) -> Result<(), Failure> {
         let count = u32::try_from(self.messages.len()).unwrap_or(u32::MAX);
-        let mut bytes = message::batch_begin();
+        let mut bytes = message::batch_begin(generation);
         for ((kind, flags, attributes), sequence) in self.messages.into_iter().zip(1..) {
             let flags = flags | message::ACK;
             let family = self.table.family as u8;
@@ -192,46 +197,96 @@ pub fn rules(table: Table, chain: &str) -> Result<Vec<FoundRule>, Error> {
 /// Whether a chain exists.
 pub fn chain_exists(table: Table, chain: &str) -> Result<bool, Error> {
     let attributes = Attributes::new().text(1, table.name).text(3, chain);
-    let family = table.family as u8;
-    let outcome = ask(&message::encode(
-        message::GET_CHAIN,
-        message::ACK,
-        1,
-        family,
-        attributes,
-    ));
-    match outcome {
-        Ok(()) => Ok(true),
+    match request(table, message::GET_CHAIN, message::ACK, attributes) {
+        Ok(_) => Ok(true),
         Err(failure) if is_absence(&failure) => Ok(false),
         Err(failure) => Err(failure.during(format!("failed to look up chain {chain:?}"))),
     }
 }
 
-fn ask(request: &[u8]) -> Result<(), Failure> {
-    let socket = Socket::open()?;
-    socket.send(request)?;
-    loop {
-        for reply in replies(&socket.receive()?) {
-            match reply {
-                Reply::Outcome { errno: 0, .. } => return Ok(()),
-                Reply::Outcome { errno, .. } => return Err(Failure::Errno(errno)),
-                _ => {}
-            }
+/// Deletes a table that the plugins made and nobody uses any more: it has no chains but `own`, none of them drops by
+/// policy, and the chain `last` has no rules.
+pub fn delete_table_if_idle(table: Table, own: &[&str], last: &str) -> Result<(), Error> {
+    for _ in 0..TRIES {
+        let Some(generation) = generation()? else {
+            return Ok(());
+        };
+        let attributes = Attributes::new().text(1, table.name);
+        let chains = match dump(table, message::GET_CHAIN, attributes) {
+            Ok(Some(chains)) => chains,
+            Ok(None) => continue,
+            Err(failure) if is_absence(&failure) => return Ok(()),
+            Err(failure) => return Err(failure.during("failed to list the chains")),
+        };
+        let mut chains = (chains.iter().map(|bytes| FoundChain::read(bytes)))
+            .filter(|chain| chain.table == table.name);
+        let foreign = |chain: FoundChain| chain.drops || !own.contains(&chain.name.as_str());
+        if chains.any(foreign) || !rules(table, last)?.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::new(table);
+        batch.delete_table();
+        match batch.commit_at(Some(generation)) {
+            // Somebody changed something, perhaps in this very table: look again.
+            Err(failure) if failure.is(Errno::ERESTART) => {}
+            Err(failure) if failure.is(Errno::ENOENT) => return Ok(()),
+            Err(failure) => return Err(failure.during("failed to delete the table")),
+            Ok(()) => return Ok(()),
         }
     }
+    // An empty table that stays does no harm, and the next one who leaves tries again.
+    Ok(())
 }
 
-/// The messages of one listing; `None` when it was interrupted by a change.
+/// The number of the present state of all rules; `None` on a kernel without nf_tables.
+fn generation() -> Result<Option<u32>, Error> {
+    let anywhere = Table {
+        family: Family::Inet,
+        name: "",
+    };
+    let answer = request(
+        anywhere,
+        message::GET_GENERATION,
+        message::ACK,
+        Attributes::new(),
+    );
+    let found = match answer {
+        Ok((found, _)) => found,
+        Err(failure) if is_absence(&failure) => return Ok(None),
+        Err(failure) => return Err(failure.during("failed to read the generation of nf_tables")),
+    };
+    let mut attributes = found.iter().flat_map(|bytes| message::read(bytes));
+    let id = attributes.find(|(kind, _)| *kind == 1);
+    Ok(id.and_then(|(_, value)| Some(u32::from_be_bytes(value.try_into().ok()?))))
+}
+
+/// The objects of one listing; `None` when it was interrupted by a change.
 fn dump(table: Table, kind: u16, attributes: Attributes) -> Result<Option<Vec<Vec<u8>>>, Failure> {
+    let (found, whole) = request(table, kind, message::DUMP, attributes)?;
+    Ok(whole.then_some(found))
+}
+
+/// Asks one thing. Returns the objects that were told, and whether nothing changed while they were listed.
+fn request(
+    table: Table,
+    kind: u16,
+    flags: u16,
+    attributes: Attributes,
+) -> Result<(Vec<Vec<u8>>, bool), Failure> {
     let socket = Socket::open()?;
-    let family = table.family as u8;
-    socket.send(&message::encode(kind, message::DUMP, 1, family, attributes))?;
+    socket.send(&message::encode(
+        kind,
+        flags,
+        1,
+        table.family as u8,
+        attributes,
+    ))?;
     let mut found = Vec::new();
     let mut whole = true;
     loop {
         for reply in replies(&socket.receive()?) {
             match reply {
-                Reply::Outcome { errno: 0, .. } => return Ok(whole.then_some(found)),
+                Reply::Outcome { errno: 0, .. } => return Ok((found, whole)),
                 Reply::Outcome { errno, .. } => return Err(Failure::Errno(errno)),
                 Reply::Object { bytes, interrupted } => {
                     whole &= !interrupted;
@@ -239,6 +294,32 @@ fn dump(table: Table, kind: u16, attributes: Attributes) -> Result<Option<Vec<Ve
                 }
             }
         }
+    }
+}
+
+/// A chain as listed by the kernel.
+struct FoundChain {
+    table: String,
+    name: String,
+    drops: bool,
+}
+
+impl FoundChain {
+    fn read(bytes: &[u8]) -> FoundChain {
+        let mut chain = FoundChain {
+            table: String::new(),
+            name: String::new(),
+            drops: false,
+        };
+        for (kind, value) in message::read(bytes) {
+            match kind {
+                1 => chain.table = rule::text(value),
+                3 => chain.name = rule::text(value),
+                5 => chain.drops = value == [0; 4],
+                _ => {}
+            }
+        }
+        chain
     }
 }
 

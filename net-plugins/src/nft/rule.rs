@@ -243,7 +243,7 @@ fn inside<'a>(bytes: &'a [u8], path: &[u16]) -> Option<&'a [u8]> {
     })
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned()
 }
