@@ -14,6 +14,7 @@ pub mod ipam;
 pub mod keys;
 pub mod link;
 pub mod mac;
+pub mod macvlan;
 pub mod masquerade;
 pub mod netlink;
 pub mod netns;

@@ -182,7 +182,7 @@ pub fn delete(netlink: &Netlink, link: &Link) -> Result<(), Error> {
     }
 }
 
-/// A change of one existing link.
+/// A change of one existing link. `what` and the link's name make the error's text.
 pub fn change(
     netlink: &Netlink,
     link: &Link,

@@ -5,7 +5,12 @@ use serde_json::{Value, json};
 use crate::world::{Host, Namespace, ready};
 
 /// Makes the ADD fail after its first step, its second, and so on until it succeeds, and returns the number of steps.
-fn fail_after_every_step(host: &Host, pod: &Namespace, plugin: &str, conf: &Value) -> u32 {
+pub(crate) fn fail_after_every_step(
+    host: &Host,
+    pod: &Namespace,
+    plugin: &str,
+    conf: &Value,
+) -> u32 {
     let before = host.snapshot();
     let inside = pod.ip("-j addr");
     for step in 1.. {

@@ -6,5 +6,6 @@ mod bridge_keys;
 mod bridge_verbs;
 mod concurrency;
 mod failure;
+mod macvlan;
 mod versions;
 mod world;
