@@ -65,8 +65,28 @@ pub fn list(netlink: &Netlink, link: &Link) -> Result<Vec<Address>, Error> {
 
 /// Adds an address to a link and says whether it is new there.
 pub fn add(netlink: &Netlink, link: &Link, address: IpNetwork) -> Result<bool, Error> {
+    add_with(netlink, link, address, AddressFlags::empty())
+}
+
+/// Adds an address to a link to which only one neighbour can ever be: nobody else can have it, so that no duplicate is
+/// looked for, and no route to its subnet is made.
+pub fn add_alone(netlink: &Netlink, link: &Link, address: IpNetwork) -> Result<bool, Error> {
+    let flags = AddressFlags::Nodad | AddressFlags::Noprefixroute;
+    add_with(netlink, link, address, flags)
+}
+
+fn add_with(
+    netlink: &Netlink,
+    link: &Link,
+    address: IpNetwork,
+    flags: AddressFlags,
+) -> Result<bool, Error> {
     let request = netlink.handle().address();
-    let request = request.add(link.index, address.ip(), address.prefix());
+    let mut request = request.add(link.index, address.ip(), address.prefix());
+    if !flags.is_empty() {
+        let attributes = &mut request.message_mut().attributes;
+        attributes.push(AddressAttribute::Flags(flags));
+    }
     match netlink.wait(request.execute()) {
         Ok(()) => Ok(true),
         Err(failure) if failure.is(Errno::EEXIST) => Ok(false),

@@ -6,10 +6,10 @@ use cni::{Error, NetConf, ValidAttachment};
 
 use crate::netlink::Netlink;
 use crate::owner::{Owner, network_mark};
-use crate::{link, masquerade, spoofcheck};
+use crate::{link, masquerade, spoofcheck, undo};
 
 /// Removes masquerading, host ends of veths and spoofing checks of the network's attachments that are not in `valid`.
-/// Goes on after a failure and reports the first one.
+/// Goes on after a failure.
 pub fn collect(host: &Netlink, network: &str, valid: &[ValidAttachment]) -> Result<(), Error> {
     let rules = masquerade::collect(network, valid);
     let links = collect_links(host, network, valid);
@@ -17,7 +17,7 @@ pub fn collect(host: &Netlink, network: &str, valid: &[ValidAttachment]) -> Resu
         let names: HashSet<_> = links.iter().map(|link| link.name.as_str()).collect();
         spoofcheck::collect(&names)
     });
-    rules.and(links).and(checks)
+    undo::all([rules, links, checks])
 }
 
 fn collect_links(host: &Netlink, network: &str, valid: &[ValidAttachment]) -> Result<(), Error> {
@@ -29,9 +29,7 @@ fn collect_links(host: &Netlink, network: &str, valid: &[ValidAttachment]) -> Re
     };
     let links = link::list(host)?;
     let stale = links.iter().filter(|link| is_stale(&link.alias));
-    stale.fold(Ok(()), |outcome, link| {
-        outcome.and(link::delete(host, link))
-    })
+    undo::all(stale.map(|link| link::delete(host, link)))
 }
 
 /// Deletes the host's end of the owner's veth, for a DEL that finds no namespace: it may still be in use, or half-built.
@@ -39,9 +37,7 @@ pub fn delete_host_end(host: &Netlink, owner: &Owner) -> Result<(), Error> {
     let mark = owner.mark();
     let links = link::list(host)?;
     let mine = links.iter().filter(|link| link.alias.starts_with(&mark));
-    mine.fold(Ok(()), |outcome, link| {
-        outcome.and(link::delete(host, link))
-    })
+    undo::all(mine.map(|link| link::delete(host, link)))
 }
 
 /// The attachments that are still valid. No list at all is refused: it must never be taken for an empty one.

@@ -20,7 +20,7 @@ const GIVE_BACK: Duration = Duration::from_secs(10);
 /// How long duplicate address detection is waited for.
 const DETECTION: Duration = Duration::from_secs(5);
 /// The scope of what is on the link.
-const SCOPE_LINK: u8 = 253;
+pub const SCOPE_LINK: u8 = 253;
 
 /// The IPAM plugin of one call.
 pub struct Ipam<'a> {
@@ -113,9 +113,7 @@ pub fn configure(
             )));
         }
     }
-    if result.ips.iter().any(|ip| ip.address.is_ipv6()) {
-        enable_ipv6(container, &interface.name)?;
-    }
+    enable_ipv6(container, interface, result)?;
     for ip in &result.ips {
         addr::add(container, interface, ip.address)?;
         undo.reached(format!("add {}", ip.address))?;
@@ -132,12 +130,15 @@ pub fn configure(
     Ok(())
 }
 
-/// An interface may have been made with IPv6 switched off (a setting of the container runtime's for its pods).
-fn enable_ipv6(container: &Netlink, name: &str) -> Result<(), Error> {
-    for name in ["lo", name] {
+/// An interface may have been made with IPv6 switched off (a container runtime's setting for its pods).
+pub fn enable_ipv6(container: &Netlink, interface: &Link, result: &CniResult) -> Result<(), Error> {
+    if result.ips.iter().all(|ip| ip.address.is_ipv4()) {
+        return Ok(());
+    }
+    for name in ["lo", &interface.name] {
         sysctl::write_if_present(container, &format!("ipv6/conf/{name}/disable_ipv6"), "0")?;
     }
-    let key = format!("ipv6/conf/{name}/keep_addr_on_down");
+    let key = format!("ipv6/conf/{}/keep_addr_on_down", interface.name);
     sysctl::write_if_present(container, &key, "1")
 }
 
@@ -160,8 +161,8 @@ pub fn programmed(wanted: &cni::Route, result: &CniResult) -> Result<Route, Erro
     })
 }
 
-/// Waits until every IPv6 address has passed duplicate address detection.
-fn settle(container: &Netlink, interface: &Link) -> Result<(), Error> {
+/// Waits until every IPv6 address has passed duplicate address detection: before that no route may name it.
+pub fn settle(container: &Netlink, interface: &Link) -> Result<(), Error> {
     let deadline = Instant::now() + DETECTION;
     let mut nap = Duration::from_millis(2);
     loop {

@@ -189,12 +189,20 @@ pub fn change(
     what: &str,
     alter: impl FnOnce(LinkMessageBuilder<LinkUnspec>) -> LinkMessageBuilder<LinkUnspec>,
 ) -> Result<(), Error> {
+    try_change(netlink, link, alter).map_err(|failure| {
+        let (name, place) = (&link.name, netlink.place());
+        failure.during(format!("failed to {what} {name:?} in {place}"))
+    })
+}
+
+/// [`change`] for a caller who words the error.
+pub(crate) fn try_change(
+    netlink: &Netlink,
+    link: &Link,
+    alter: impl FnOnce(LinkMessageBuilder<LinkUnspec>) -> LinkMessageBuilder<LinkUnspec>,
+) -> Result<(), Failure> {
     let message = alter(LinkUnspec::new_with_index(link.index)).build();
-    let request = netlink.handle().link().change(message);
-    let (name, place) = (&link.name, netlink.place());
-    netlink
-        .wait(request.execute())
-        .map_err(|failure| failure.during(format!("failed to {what} {name:?} in {place}")))
+    netlink.wait(netlink.handle().link().change(message).execute())
 }
 
 /// Sets a link up.

@@ -9,6 +9,26 @@ use cni::Error;
 #[cfg(debug_assertions)]
 const FAIL_AFTER: &str = "CNI_TEST_FAIL_AFTER_STEP";
 
+/// The first failure among the outcomes, with the others in its details. What made them has been tried in any case.
+pub fn all(outcomes: impl IntoIterator<Item = Result<(), Error>>) -> Result<(), Error> {
+    let mut failures: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
+    if failures.is_empty() {
+        return Ok(());
+    }
+    let mut first = failures.remove(0);
+    for other in failures {
+        append(&mut first, &other.to_string());
+    }
+    Err(first)
+}
+
+fn append(error: &mut Error, more: &str) {
+    if !error.details.is_empty() {
+        error.details.push_str("; ");
+    }
+    error.details.push_str(more);
+}
+
 type Action<'a> = Box<dyn FnOnce() -> Result<(), Error> + 'a>;
 
 /// The steps done so far, and how to undo each.
@@ -55,10 +75,7 @@ impl<'a> Undo<'a> {
     pub fn unwind(self, mut error: Error) -> Error {
         for (what, action) in self.actions.into_iter().rev() {
             if let Err(e) = action() {
-                if !error.details.is_empty() {
-                    error.details.push_str("; ");
-                }
-                error.details.push_str(&format!("cannot {what}: {e}"));
+                append(&mut error, &format!("cannot {what}: {e}"));
             }
         }
         error
@@ -88,6 +105,9 @@ mod tests {
         }
         let error = undo.unwind(Error::internal("failed").with_details("here"));
         assert_eq!(*order.borrow(), ["three", "two", "one"]);
+        let both = all([Err(Error::internal("a")), Ok(()), Err(Error::internal("b"))]);
+        assert_eq!(both, Err(Error::internal("a").with_details("b")));
+        assert_eq!(all([]), Ok(()));
         assert_eq!(error.msg, "failed");
         assert_eq!(
             error.details,

@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! The routed plugin's program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cni::plugin::main(&net_plugins::routed::Routed)
+}

@@ -16,7 +16,7 @@ use crate::netns::Netns;
 use crate::owner::Owner;
 use crate::spoofcheck::SpoofCheck;
 use crate::undo::Undo;
-use crate::{detach, garbage, link, masquerade};
+use crate::{detach, garbage, link, masquerade, undo};
 use attach::Attach;
 use keys::Keys;
 
@@ -62,7 +62,7 @@ impl Plugin for Bridge {
         let spoof_check = SpoofCheck::of(&owner.container_id, &owner.ifname);
         let spoof_check = spoof_check.tear_down_for(&owner, &host);
         let masquerade = masquerade::tear_down(&owner);
-        ipam.and(link).and(spoof_check).and(masquerade)
+        undo::all([ipam, link, spoof_check, masquerade])
     }
 
     fn check(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
@@ -87,6 +87,6 @@ impl Plugin for Bridge {
         let valid = garbage::valid_attachments(conf)?;
         let ipam = Ipam::of(invocation, conf).call(Command::Gc);
         let host = garbage::collect(&Netlink::host()?, &conf.name, valid);
-        ipam.and(host)
+        undo::all([ipam, host])
     }
 }

@@ -13,7 +13,7 @@ use crate::link::{self, Link};
 use crate::mac::Mac;
 use crate::netlink::Netlink;
 use crate::undo::Undo;
-use crate::{addr, sysctl};
+use crate::{addr, sysctl, undo};
 
 /// The bridge, made when it is absent, as the configuration wants it. The caller holds the host's lock.
 pub(super) fn ensure<'a>(
@@ -171,9 +171,7 @@ pub(super) fn ensure_address<'a>(
 fn remove(host: &Netlink, carrier: &Link, address: IpNetwork) -> Result<(), Error> {
     let present = addr::list(host, carrier)?;
     let ours = present.iter().filter(|a| a.network == address);
-    ours.fold(Ok(()), |outcome, a| {
-        outcome.and(addr::delete(host, carrier, a))
-    })
+    undo::all(ours.map(|a| addr::delete(host, carrier, a)))
 }
 
 /// Makes the bridge keep its hardware address: neighbours remember the gateway by it.

@@ -84,12 +84,10 @@ impl<'a> Attach<'a> {
             link::delete(container, &doomed)
         })?;
         let (ifname, alias) = (&self.invocation.ifname, self.owner.comment());
-        link::change(
-            container,
-            &made,
-            &format!("rename macvlan to {ifname:?}:"),
-            |message| message.name(ifname).alias(alias),
-        )?;
+        link::try_change(container, &made, |message| {
+            message.name(ifname).alias(alias)
+        })
+        .map_err(|failure| failure.during(format!("failed to rename macvlan to {ifname:?}")))?;
         undo.reached("rename the macvlan")?;
         self.give_mac_to_passthru(&made)?;
         link::get(container, ifname)

@@ -12,7 +12,7 @@ use crate::netlink::Netlink;
 use crate::netns::Netns;
 use crate::owner::Owner;
 use crate::undo::Undo;
-use crate::{detach, expect, garbage, link};
+use crate::{detach, expect, garbage, link, undo};
 use attach::Attach;
 use keys::{Keys, mode_name};
 
@@ -59,7 +59,7 @@ impl Plugin for Macvlan {
             Ok(None) => Ok(()),
             Err(e) => Err(e.clone()),
         };
-        ipam.and(link)
+        undo::all([ipam, link])
     }
 
     fn check(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {

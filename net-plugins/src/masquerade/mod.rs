@@ -12,6 +12,7 @@ use cni::{Error, ValidAttachment};
 use ipnetwork::IpNetwork;
 
 use crate::owner::Owner;
+use crate::undo;
 
 /// What makes the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -45,8 +46,7 @@ pub fn set_up(backend: Backend, owner: &Owner, addresses: &[IpNetwork]) -> Resul
 /// Removes the owner's rules, whichever backend made them.
 pub fn tear_down(owner: &Owner) -> Result<(), Error> {
     let nftables = nftables::tear_down(owner);
-    let iptables = iptables::tear_down(owner);
-    nftables.and(iptables)
+    undo::all([nftables, iptables::tear_down(owner)])
 }
 
 /// Fails unless every address of the owner is masqueraded.
@@ -61,8 +61,7 @@ pub fn check(backend: Backend, owner: &Owner, addresses: &[IpNetwork]) -> Result
 pub fn collect(network: &str, valid: &[ValidAttachment]) -> Result<(), Error> {
     let nftables = nftables::collect(network, &marks(network, valid));
     let containers: HashSet<_> = valid.iter().map(|a| a.container_id.as_str()).collect();
-    let iptables = iptables::collect(network, &containers);
-    nftables.and(iptables)
+    undo::all([nftables, iptables::collect(network, &containers)])
 }
 
 /// The marks of the valid attachments of a network.

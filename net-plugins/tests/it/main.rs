@@ -7,5 +7,6 @@ mod bridge_verbs;
 mod concurrency;
 mod failure;
 mod macvlan;
+mod routed;
 mod versions;
 mod world;

@@ -205,8 +205,21 @@ impl Host {
         text.lines().map(str::to_owned).collect()
     }
 
-    /// Everything that a plugin may change on the host. Handles and counters are not part of it.
+    /// Everything that a plugin may change on the host, once it has come to rest.
     pub(crate) fn snapshot(&self) -> BTreeMap<&'static str, String> {
+        let mut last = self.glance();
+        for _ in 0..100 {
+            std::thread::sleep(Duration::from_millis(50));
+            let now = self.glance();
+            if now == last {
+                break;
+            }
+            last = now;
+        }
+        last
+    }
+
+    fn glance(&self) -> BTreeMap<&'static str, String> {
         let net = &self.net;
         BTreeMap::from([
             ("link", net.ip("-j link")),
@@ -223,7 +236,7 @@ impl Host {
     pub(crate) fn assert_like(&self, before: &BTreeMap<&'static str, String>, when: &str) {
         let deadline = Instant::now() + Duration::from_secs(5);
         loop {
-            let now = self.snapshot();
+            let now = self.glance();
             if now == *before {
                 return;
             }
