@@ -56,9 +56,7 @@ impl Plugin for Bridge {
     fn del(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
         let host = Netlink::host()?;
         let owner = Owner::of(invocation, conf);
-        // The link first: its address must not be leased again while it still answers.
-        let link = detach::delete_veth(&host, invocation, &owner)?;
-        let ipam = Ipam::of(invocation, conf).call(Command::Del);
+        let [ipam, link] = detach::veth_and_lease(&host, invocation, conf, &owner)?;
         let spoof_check = SpoofCheck::of(&owner.container_id, &owner.ifname);
         let spoof_check = spoof_check.tear_down_for(&owner, &host);
         let masquerade = masquerade::tear_down(&owner);

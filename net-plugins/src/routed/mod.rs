@@ -59,8 +59,7 @@ impl Plugin for Routed {
             true => detach::addresses(&host, &owner, conf),
             false => Vec::new(),
         };
-        let link = crate::detach::delete_veth(&host, invocation, &owner)?;
-        let ipam = Ipam::of(invocation, conf).call(Command::Del);
+        let [ipam, link] = crate::detach::veth_and_lease(&host, invocation, conf, &owner)?;
         let answers = detach::stop_answering(&host, &addresses);
         let masquerade = masquerade::tear_down(&owner);
         undo::all([ipam, link, answers, masquerade])
