@@ -32,7 +32,7 @@ async fn a_check_tells_what_is_held_and_what_is_missing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn status_tells_whether_entries_could_be_served_and_is_never_older_than_a_second() {
     everywhere(async |server| {
-        server.post("/v1/pools", pool("one", "10.1.0.0/31")).await.expect(201);
+        server.post("/v1/pools", pool("one", "10.1.0.0/32")).await.expect(201);
         server.post("/v1/pools", pool("two", "10.2.0.0/24")).await.expect(201);
         let asks = json!({ "entries": [{ "pools": ["none", "one"] }, { "pools": ["two"] }] });
         let status = server.post("/v1/status", asks.clone()).await;
