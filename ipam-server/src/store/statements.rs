@@ -17,6 +17,7 @@ use super::rows::{
     AttachmentRow, CounterRow, FreeRow, HeldRow, HistoryRow, IntervalRow, LeaseQuery, LeaseRow,
     NodeRow, PoolChangeRow, PoolRow, ReleasedRow,
 };
+use crate::pool::Interval;
 
 /// What a statement answers.
 pub(crate) type Answer<T> = Result<T, sqlx::Error>;
@@ -210,8 +211,11 @@ pub(crate) trait SpaceStatements: Send {
     ) -> impl Future<Output = Answer<Vec<IntervalRow>>> + Send;
     /// Some pools (at most 16) that have removals under way: what a crash left.
     fn pools_with_removals(&mut self) -> impl Future<Output = Answer<Vec<i64>>> + Send;
-    /// Notes a removal.
-    fn insert_removal(&mut self, removal: &IntervalRow) -> impl Future<Output = Answer<()>> + Send;
+    /// Notes removals.
+    fn insert_removals(
+        &mut self,
+        removals: &[IntervalRow],
+    ) -> impl Future<Output = Answer<()>> + Send;
     /// Forgets a removal (by pool_id and first).
     fn delete_removal(&mut self, removal: &IntervalRow) -> impl Future<Output = Answer<()>> + Send;
 }
@@ -303,14 +307,6 @@ pub(crate) trait LeaseStatements: Send {
         last: Addr,
         limit: i64,
     ) -> impl Future<Output = Answer<Vec<HeldRow>>> + Send;
-    /// How many leases a pool has on `first..=last`.
-    fn count_leases_between(
-        &mut self,
-        vrf_id: i64,
-        pool_id: i64,
-        first: Addr,
-        last: Addr,
-    ) -> impl Future<Output = Answer<i64>> + Send;
     /// A page of leases by (vrf_id, address).
     fn list_leases(
         &mut self,
@@ -345,16 +341,6 @@ pub(crate) trait HistoryStatements: Send {
         address: Addr,
         at: Moment,
     ) -> impl Future<Output = Answer<Option<HistoryRow>>> + Send;
-    /// Addresses of `first..=last` that were released after `after`, each with the last time it was, by address, at most
-    /// `limit`. Reads the history of these addresses.
-    fn released_since(
-        &mut self,
-        vrf_id: i64,
-        first: Addr,
-        last: Addr,
-        after: Moment,
-        limit: i64,
-    ) -> impl Future<Output = Answer<Vec<ReleasedRow>>> + Send;
     /// Deletes history released before `until`, the oldest first, at most `limit`; how many. Walks the primary key, which is
     /// in order of release but for concurrent transactions.
     fn prune_history(
@@ -364,13 +350,57 @@ pub(crate) trait HistoryStatements: Send {
     ) -> impl Future<Output = Answer<u64>> + Send;
 }
 
+/// What changes of a pool's ranges and exclusions ask, of thousands of intervals in one statement each.
+pub(crate) trait IntervalStatements: Send {
+    /// The free intervals that begin last at or before each of these addresses, by first, each once.
+    fn free_at_or_before_each(
+        &mut self,
+        pool_id: i64,
+        addresses: &[Addr],
+    ) -> impl Future<Output = Answer<Vec<FreeRow>>> + Send;
+    /// How many leases a pool has on these intervals.
+    fn count_leases_on(
+        &mut self,
+        vrf_id: i64,
+        pool_id: i64,
+        intervals: &[Interval],
+    ) -> impl Future<Output = Answer<i64>> + Send;
+    /// The addresses of a pool's leases on these intervals, at most `limit`, in order.
+    fn leased_on(
+        &mut self,
+        vrf_id: i64,
+        pool_id: i64,
+        intervals: &[Interval],
+        limit: i64,
+    ) -> impl Future<Output = Answer<Vec<Addr>>> + Send;
+    /// Addresses of these intervals that were released after `after`, each with the last time it was, by address, at most
+    /// `limit`. Reads the history of these addresses.
+    fn released_since(
+        &mut self,
+        vrf_id: i64,
+        intervals: &[Interval],
+        after: Moment,
+        limit: i64,
+    ) -> impl Future<Output = Answer<Vec<ReleasedRow>>> + Send;
+}
+
 /// All of them.
 pub(crate) trait Statements:
-    PoolStatements + SpaceStatements + HolderStatements + LeaseStatements + HistoryStatements
+    PoolStatements
+    + SpaceStatements
+    + HolderStatements
+    + LeaseStatements
+    + HistoryStatements
+    + IntervalStatements
 {
 }
 
-impl<T: PoolStatements + SpaceStatements + HolderStatements + LeaseStatements + HistoryStatements>
-    Statements for T
+impl<T> Statements for T where
+    T: PoolStatements
+        + SpaceStatements
+        + HolderStatements
+        + LeaseStatements
+        + HistoryStatements
+        + IntervalStatements
 {
 }

@@ -2,6 +2,7 @@
 
 mod history;
 mod holders;
+mod intervals;
 mod leases;
 mod listing;
 mod open;

@@ -348,15 +348,16 @@ impl SpaceStatements for Tx {
         .await
     }
 
-    async fn insert_removal(&mut self, removal: &IntervalRow) -> Answer<()> {
+    async fn insert_removals(&mut self, removals: &[IntervalRow]) -> Answer<()> {
         sqlx::query(
-            "-- insert_removal
+            "-- insert_removals
              insert into pool_removal (pool_id, first, last)
-             values ($1, $2, $3)",
+             select pool_id, first, last
+             from unnest($1::bigint[], $2::inet[], $3::inet[]) as new (pool_id, first, last)",
         )
-        .bind(removal.pool_id)
-        .bind(removal.first)
-        .bind(removal.last)
+        .bind(column!(removals, pool_id))
+        .bind(column!(removals, first))
+        .bind(column!(removals, last))
         .execute(self.connection())
         .await?;
         Ok(())

@@ -94,29 +94,6 @@ impl LeaseStatements for Tx {
         .await
     }
 
-    async fn count_leases_between(
-        &mut self,
-        vrf_id: i64,
-        pool_id: i64,
-        first: Addr,
-        last: Addr,
-    ) -> Answer<i64> {
-        sqlx::query_scalar(
-            "-- count_leases_between
-             select count(*)
-             from lease
-             where vrf_id = ?1
-                 and address between ?3 and ?4
-                 and pool_id = ?2",
-        )
-        .bind(vrf_id)
-        .bind(pool_id)
-        .bind(first)
-        .bind(last)
-        .fetch_one(self.connection())
-        .await
-    }
-
     async fn list_leases(&mut self, query: &LeaseQuery) -> Answer<Vec<HeldRow>> {
         listing::list_leases(self, query).await
     }

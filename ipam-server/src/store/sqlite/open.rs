@@ -38,7 +38,6 @@ pub(crate) fn migrations() -> Migrator {
 pub(super) async fn open(url: &str) -> Result<Database> {
     let file = file(url)?;
     let lock = lock(&file)?;
-    tracing::info!(file = %file.display(), "database: SQLite");
     let failed = |error: sqlx::Error| Error::Unavailable {
         reason: format!("cannot open the database {}: {error}", file.display()),
         source: Some(error),

@@ -4,9 +4,10 @@ use uuid::Uuid;
 
 use super::holders::attachment;
 use super::{NOW, addr, later};
+use crate::pool::Interval;
 use crate::store::moment::Moment;
 use crate::store::rows::{AttachmentRow, LeaseQuery, LeaseRow, PoolRow};
-use crate::store::statements::{HistoryStatements, HolderStatements, LeaseStatements};
+use crate::store::statements::Statements;
 
 fn lease(pool: &PoolRow, holder: &AttachmentRow, entry: i32, address: &str) -> LeaseRow {
     LeaseRow {
@@ -20,7 +21,7 @@ fn lease(pool: &PoolRow, holder: &AttachmentRow, entry: i32, address: &str) -> L
     }
 }
 
-pub(super) async fn leases<T: HolderStatements + LeaseStatements>(tx: &mut T, pool: &PoolRow) {
+pub(super) async fn leases<T: Statements>(tx: &mut T, pool: &PoolRow) {
     let holder = attachment("c3");
     let rows = [
         lease(pool, &holder, 0, "10.9.0.2"),
@@ -54,12 +55,20 @@ pub(super) async fn leases<T: HolderStatements + LeaseStatements>(tx: &mut T, po
         (pool.id, rows[1].address, 1),
         (-1, high, 0),
     ] {
+        let asked = [Interval { first: low, last }];
         let count = tx
-            .count_leases_between(pool.vrf_id, pool_id, low, last)
+            .count_leases_on(pool.vrf_id, pool_id, &asked)
             .await
             .expect("reads");
         assert_eq!(count, expected);
     }
+    let asked = [rows[1].address, rows[0].address, high].map(Interval::one);
+    let found = tx.leased_on(pool.vrf_id, pool.id, &asked, 9).await;
+    assert_eq!(found.expect("reads"), addresses);
+    let found = tx.leased_on(pool.vrf_id, pool.id, &asked, 1).await;
+    assert_eq!(found.expect("reads"), addresses[..1]);
+    let count = tx.count_leases_on(pool.vrf_id, pool.id, &asked).await;
+    assert_eq!(count.expect("reads"), 2);
     tx.archive_leases(&rows, later(60), "release")
         .await
         .expect("archives");
@@ -68,7 +77,7 @@ pub(super) async fn leases<T: HolderStatements + LeaseStatements>(tx: &mut T, po
     tx.delete_attachments(&[holder.id]).await.expect("deletes");
 }
 
-pub(super) async fn lists<T: HolderStatements + LeaseStatements>(tx: &mut T, pool: &PoolRow) {
+pub(super) async fn lists<T: Statements>(tx: &mut T, pool: &PoolRow) {
     let holder = attachment("c4");
     let rows = ["10.9.0.1", "10.9.0.2", "10.9.0.3"].map(|address| {
         let entry = i32::from(address.as_bytes()[7] - b'1');
@@ -183,7 +192,7 @@ pub(super) async fn lists<T: HolderStatements + LeaseStatements>(tx: &mut T, poo
     tx.delete_attachments(&[holder.id]).await.expect("deletes");
 }
 
-pub(super) async fn history<T: HistoryStatements>(tx: &mut T, pool: &PoolRow) {
+pub(super) async fn history<T: Statements>(tx: &mut T, pool: &PoolRow) {
     let address = addr("10.9.0.1");
     let found = tx
         .history(pool.vrf_id, address, (Moment(i64::MAX), i64::MAX), 9)
@@ -218,21 +227,21 @@ pub(super) async fn history<T: HistoryStatements>(tx: &mut T, pool: &PoolRow) {
         let found = found.expect("reads").map(|life| life.container_id);
         assert_eq!(found.as_deref(), holder, "at {at:?}");
     }
-    let (first, last) = (pool.subnet_first, pool.subnet_last);
-    for (after, addresses) in [(later(59), &["10.9.0.1", "10.9.0.2"][..]), (later(70), &[])] {
+    let asked = ["10.9.0.0", "10.9.0.1", "10.9.0.2"].map(|text| Interval::one(addr(text)));
+    for (after, limit, expected) in [
+        (NOW, 9, 2),
+        (NOW, 1, 1),
+        (later(60), 9, 2),
+        (later(70), 9, 0),
+    ] {
         let found = tx
-            .released_since(pool.vrf_id, first, last, after, 2)
+            .released_since(pool.vrf_id, &asked, after, limit)
             .await
             .expect("reads");
-        let found: Vec<_> = found
-            .iter()
-            .map(|row| (row.address, row.released_at))
-            .collect();
-        let expected: Vec<_> = addresses
-            .iter()
-            .map(|text| (addr(text), later(70)))
-            .collect();
-        assert_eq!(found, expected, "after {after:?}");
+        assert_eq!(found.len(), expected, "{found:?}");
+        for released in found {
+            assert_eq!(released.released_at, later(70));
+        }
     }
     assert_eq!(tx.prune_history(Moment(1), 9).await.expect("prunes"), 0);
 }

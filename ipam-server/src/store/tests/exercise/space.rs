@@ -3,7 +3,7 @@
 use super::{NOW, addr, later};
 use crate::store::moment::Moment;
 use crate::store::rows::{CounterRow, FreeRow, IntervalRow};
-use crate::store::statements::SpaceStatements;
+use crate::store::statements::{SpaceStatements, Statements};
 
 pub(super) async fn counters<T: SpaceStatements>(tx: &mut T, pool_id: i64) {
     let mut counter = CounterRow {
@@ -33,7 +33,7 @@ pub(super) async fn counters<T: SpaceStatements>(tx: &mut T, pool_id: i64) {
     assert_eq!(read, [counter]);
 }
 
-pub(super) async fn free_space<T: SpaceStatements>(tx: &mut T, pool_id: i64) {
+pub(super) async fn free_space<T: Statements>(tx: &mut T, pool_id: i64) {
     let free = |first, last, free_at| FreeRow {
         pool_id,
         first: addr(first),
@@ -86,6 +86,9 @@ pub(super) async fn free_space<T: SpaceStatements>(tx: &mut T, pool_id: i64) {
     assert_eq!(next, None);
     let found = tx.free_at_or_before(pool_id, addr("10.9.0.2")).await;
     assert_eq!(found.expect("reads"), Some(fresh[0]));
+    let asked = ["10.9.0.6", "10.9.0.2", "10.9.0.0", "10.8.0.0"].map(addr);
+    let found = tx.free_at_or_before_each(pool_id, &asked).await;
+    assert_eq!(found.expect("reads"), [fresh[0], resting[0]]);
     let (first, last) = (addr("10.9.0.6"), addr("10.9.1.0"));
     let found = tx.free_between(pool_id, first, last, 2).await;
     assert_eq!(found.expect("reads"), [resting[0], rested[1]]);
@@ -118,7 +121,7 @@ pub(super) async fn removals<T: SpaceStatements>(tx: &mut T, pool_id: i64) {
     };
     tx.insert_free(&[resting]).await.expect("inserts");
     assert_eq!(tx.cooling(pool_id, NOW).await.expect("reads"), 1);
-    tx.insert_removal(&removal).await.expect("inserts");
+    tx.insert_removals(&[removal]).await.expect("inserts");
     let cooling = tx.cooling(pool_id, NOW).await.expect("reads");
     assert_eq!(cooling, 0, "what is being removed does not cool");
     let pools = tx.pools_with_removals().await.expect("reads");
