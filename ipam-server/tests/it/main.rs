@@ -1,4 +1,5 @@
 //! ipam-server as others see it, in one binary: linking one is quicker than linking many.
 
 mod http;
+mod model;
 mod store;

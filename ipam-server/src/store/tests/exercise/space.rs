@@ -107,7 +107,7 @@ fn sorted(mut rows: Vec<FreeRow>) -> Vec<FreeRow> {
     rows
 }
 
-pub(super) async fn removals<T: SpaceStatements>(tx: &mut T, pool_id: i64) {
+pub(super) async fn removals<T: Statements>(tx: &mut T, pool_id: i64) {
     let removal = IntervalRow {
         pool_id,
         first: addr("10.9.0.0"),
