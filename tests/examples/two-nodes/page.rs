@@ -75,6 +75,11 @@ impl Page {
         );
     }
 
+    /// The last line.
+    pub(crate) fn end(&self, text: &str) {
+        println!("\n  {}", self.paint("1;32", text));
+    }
+
     /// Something that was checked and held.
     pub(crate) fn promise(&mut self, text: &str) {
         self.promises += 1;

@@ -21,6 +21,13 @@ use crate::wiring::MAIN_PLUGINS;
 /// The exit code of a program that SIGINT ended, as shells count.
 const INTERRUPTED: u8 = 130;
 
+/// The binaries are built in the profile of the example itself.
+const PROFILE: &str = if cfg!(debug_assertions) {
+    ""
+} else {
+    " --release"
+};
+
 /// Builds, and runs the tour in a sandbox.
 pub(crate) fn run() -> Result<ExitCode> {
     let page = Page::new();
@@ -29,7 +36,7 @@ pub(crate) fn run() -> Result<ExitCode> {
          other, and give them back. Each ✓ is checked when it is printed.",
     );
     look_for_prerequisites()?;
-    page.command("here", "cargo build --release --workspace --bins");
+    page.command("here", &format!("cargo build{PROFILE} --workspace --bins"));
     let binaries = binaries::folder()?;
     // Everything that the tour writes, removed also when the tour had no time to.
     let folder = TempDir::with_prefix("two-nodes-")?;

@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 /// Where the service listens.
 pub(crate) const URL: &str = "http://10.0.0.5:7070";
 
+/// What an admin types before a path.
+pub(crate) const CURL: &str = "curl -H @auth http://10.0.0.5:7070";
+
 /// What nodes send: claim, release, gc, check and status only.
 pub(crate) const NODE_TOKEN: &str = "a-token-for-the-nodes";
 

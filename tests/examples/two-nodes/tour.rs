@@ -7,12 +7,12 @@ use anyhow::{Context, Result, ensure};
 use harness::namespaces::Namespace;
 use harness::runtime::Runtime;
 use ipam_api::Lease;
-use serde_json::json;
+use serde_json::Value;
 
 use crate::outage;
 use crate::page::Page;
 use crate::pod::Pod;
-use crate::service::{NODE_TOKEN, Service, URL};
+use crate::service::{CURL, NODE_TOKEN, Service};
 use crate::wiring::{MAIN_PLUGINS, NETWORK, Wiring};
 
 /// Runs the tour with the binaries in this folder.
@@ -32,7 +32,7 @@ pub(crate) fn run(binaries: &Path) -> Result<()> {
     look_back(page, &service, &leases)?;
     delete_all(page, &service, &mut runtimes, pods)?;
     leave_nothing(page, service, &wiring)?;
-    page.say(&format!("All {} promises were kept.", page.promises()));
+    page.end(&format!("All {} promises were kept.", page.promises()));
     Ok(())
 }
 
@@ -57,17 +57,17 @@ fn serve(page: &mut Page, switch: &Namespace) -> Result<Service> {
 fn create_pools(page: &mut Page, service: &Service) -> Result<()> {
     page.step("Two pools");
     page.say("A pool is a subnet and what comes with its addresses. A container here gets one address of each family.");
-    let routes = |dst: &str| json!([{ "dst": dst }]);
+    page.command(
+        "admin",
+        "echo \"Authorization: Bearer $(cat admin.token)\" > auth",
+    );
     let pools = [
-        json!({ "name": "pods-v4", "subnet": "10.1.0.0/24", "gateway": "10.1.0.1", "routes": routes("0.0.0.0/0") }),
-        json!({ "name": "pods-v6", "subnet": "fd00:10:1::/64", "gateway": "fd00:10:1::1", "routes": routes("::/0") }),
+        r#"{"name": "pods-v4", "subnet": "10.1.0.0/24", "routes": [{"dst": "0.0.0.0/0"}]}"#,
+        r#"{"name": "pods-v6", "subnet": "fd00:10:1::/64", "routes": [{"dst": "::/0"}]}"#,
     ];
-    for pool in &pools {
-        page.command(
-            "admin",
-            &format!("{} {URL}/v1/pools --json '{pool}'", curl()),
-        );
-        let created = service.create_pool(pool)?;
+    for pool in pools {
+        page.command("admin", &format!("{CURL}/v1/pools --json '{pool}'"));
+        let created = service.create_pool(&serde_json::from_str(pool)?)?;
         ensure!(created.usage.leased == 0, "{} is not empty", created.name);
         page.promise(&format!(
             "{}: {} addresses are free",
@@ -87,9 +87,9 @@ fn set_up_nodes<'a>(
         "A node needs the plugin's binary, a node file that names the service, and a network configuration, the same \
          on every node. The main plugin is upstream's bridge: it makes the link, and asks cluster-ipam for addresses.",
     );
-    let network = Wiring::network();
+    let network: Value = serde_json::from_str(NETWORK)?;
     page.command("node-a", "cat /etc/cni/net.d/10-pods.conf");
-    page.block(&format!("{network:#}"));
+    page.block(NETWORK);
     let cni_path = format!("{MAIN_PLUGINS}:{}", binaries.display());
     for node in &wiring.nodes {
         Wiring::install(node, NODE_TOKEN)?;
@@ -126,7 +126,7 @@ pub(crate) fn start_pod(page: &mut Page, runtime: &mut Runtime<'_>, name: &str) 
 
 fn show_leases(page: &mut Page, service: &Service, pods: &[Pod]) -> Result<Vec<Lease>> {
     page.step("The leases");
-    page.command("admin", &format!("{} {URL}/v1/leases", curl()));
+    page.command("admin", &format!("{CURL}/v1/leases"));
     let leases = service.leases()?;
     let rows: Vec<_> = leases
         .iter()
@@ -219,10 +219,7 @@ fn look_back(page: &mut Page, service: &Service, leases: &[Lease]) -> Result<()>
         .to_owned();
     page.command(
         "admin",
-        &format!(
-            "{} '{URL}/v1/history?vrf=default&address={address}&at={at}'",
-            curl()
-        ),
+        &format!("{CURL}'/v1/history?vrf=default&address={address}&at={at}'"),
     );
     let holder = service.holder(&address, &at)?;
     ensure!(holder.attachment == lease.attachment, "{holder:?}");
@@ -297,9 +294,9 @@ fn leave_nothing(page: &mut Page, mut service: Service, wiring: &Wiring) -> Resu
             machine.name()
         );
     }
-    page.promise(&format!(
-        "0 links of the network {NETWORK}, 0 network namespaces, 0 processes are left on any machine"
-    ));
+    page.promise(
+        "0 links, 0 network namespaces and 0 processes of containers are left on any machine",
+    );
     Ok(())
 }
 
@@ -316,9 +313,4 @@ fn expect(expected: u16, status: u16) -> Result<()> {
         "the answer was {status} and not {expected}"
     );
     Ok(())
-}
-
-/// What an admin types before the URL.
-fn curl() -> String {
-    "curl -H \"Authorization: Bearer $(cat admin.token)\"".to_owned()
 }

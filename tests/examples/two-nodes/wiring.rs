@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use harness::namespaces::Namespace;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::page::Page;
 use crate::service::URL;
@@ -10,8 +10,14 @@ use crate::service::URL;
 /// Where the main plugins are: Debian's.
 pub(crate) const MAIN_PLUGINS: &str = "/usr/lib/cni";
 
-/// The containers' network, by name.
-pub(crate) const NETWORK: &str = "pods";
+/// The containers' network: its configuration, the same on every node.
+pub(crate) const NETWORK: &str = r#"{
+  "cniVersion": "1.0.0",
+  "name": "pods",
+  "type": "bridge",
+  "bridge": "br0",
+  "ipam": { "type": "cluster-ipam", "pools": ["pods-v4", "pods-v6"] }
+}"#;
 
 /// The machines of the tour. The tour's own network namespace is one more: the admin's, 10.0.0.2.
 pub(crate) struct Wiring {
@@ -58,17 +64,6 @@ impl Wiring {
         Ok(Self { nodes, switch })
     }
 
-    /// The network's configuration, the same on every node.
-    pub(crate) fn network() -> Value {
-        json!({
-            "cniVersion": "1.0.0",
-            "name": NETWORK,
-            "type": "bridge",
-            "bridge": "br0",
-            "ipam": { "type": "cluster-ipam", "pools": ["pods-v4", "pods-v6"] }
-        })
-    }
-
     /// Sets a node up as its admin would: the token, the node file, the network's configuration.
     pub(crate) fn install(node: &Namespace, token: &str) -> Result<()> {
         let node_file = json!({
@@ -83,11 +78,7 @@ impl Wiring {
             "/etc/cni/cluster-ipam.json",
             &format!("{node_file:#}"),
         )?;
-        write(
-            node,
-            "/etc/cni/net.d/10-pods.conf",
-            &format!("{:#}", Self::network()),
-        )
+        write(node, "/etc/cni/net.d/10-pods.conf", NETWORK)
     }
 }
 

@@ -1,122 +1,205 @@
 //! What is malformed: a clear error that names the field, and nothing done.
 
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::server::Server;
-use super::{attachment, claim, pool, release};
-
-/// Changes one part of a body.
-fn with(mut body: Value, pointer: &str, value: Value) -> Value {
-    let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
-    let parent = body.pointer_mut(parent).expect("the parent is there");
-    match (parent.as_array_mut(), key.parse::<usize>()) {
-        (Some(list), Ok(index)) => list[index] = value,
-        _ => parent[key] = value,
-    }
-    body
-}
-
-fn bad_claims() -> Vec<(Value, &'static str)> {
-    let claim = || claim("c1", "v4");
-    let long = "x".repeat(256);
-    let many = |count: usize| vec![json!({ "pools": ["v4"] }); count];
-    vec![
-        (with(claim(), "/attachment/node", json!("")), "attachment.node: \"\" is not a name"),
-        (with(claim(), "/attachment/node", json!("a b")), "attachment.node: \"a b\" is not a name"),
-        (with(claim(), "/attachment/node", json!(7)), "attachment.node: invalid type"),
-        (with(claim(), "/attachment/cluster", json!("-x")), "attachment.cluster: "),
-        (with(claim(), "/attachment/network", json!("a/b")), "attachment.network: "),
-        (with(claim(), "/attachment/network", json!("x".repeat(254))), "attachment.network: "),
-        (with(claim(), "/attachment/container_id", json!("")), "attachment.container_id: is empty"),
-        (with(claim(), "/attachment/container_id", json!("a\u{0}b")), "attachment.container_id: \"a\\0b\" has a control character"),
-        (with(claim(), "/attachment/container_id", json!(long)), "attachment.container_id: "),
-        (with(claim(), "/attachment/ifname", json!("e\n")), "attachment.ifname: "),
-        (with(claim(), "/attachment/ifname", Value::Null), "attachment.ifname: invalid type: null"),
-        (with(claim(), "/attachment/colour", json!("red")), "attachment.colour: unknown field `colour`"),
-        (with(claim(), "/colour", json!("red")), "colour: unknown field `colour`"),
-        (with(claim(), "/owner", json!("web-0")), "owner: is not supported yet"),
-        (with(claim(), "/boot_id", json!("")), "boot_id: is empty"),
-        (with(claim(), "/machine_id", json!("a\u{7f}")), "machine_id: "),
-        (with(claim(), "/issued", json!(-1)), "issued: -1 is negative"),
-        (with(claim(), "/issued", json!(1.5)), "issued: invalid type"),
-        (with(claim(), "/deadline_ms", json!(-5)), "deadline_ms: invalid value"),
-        (with(claim(), "/pod", json!({ "name": "a\u{0}" })), "pod.name: "),
-        (with(claim(), "/pod", json!({ "name": "x".repeat(254) })), "pod.name: "),
-        (with(claim(), "/pod", json!({ "colour": "red" })), "pod.colour: unknown field"),
-        (with(claim(), "/entries", json!([])), "entries: has 0 items; 1 to 16 are allowed"),
-        (with(claim(), "/entries", json!(many(17))), "entries: has 17 items"),
-        (with(claim(), "/entries/0/pools", json!([])), "entries[0].pools: has 0 items"),
-        (with(claim(), "/entries/0/pools", json!(vec!["v4"; 17])), "entries[0].pools: has 17 items"),
-        (with(claim(), "/entries/0/pools", json!(["v4", "a\u{0}"])), "entries[0].pools[1]: "),
-        (with(claim(), "/entries/0/pools", json!("v4")), "entries[0].pools: invalid type: string"),
-        (with(claim(), "/entries/0", json!({})), "entries[0]: missing field `pools`"),
-        (with(claim(), "/wanted", json!(["10.1.0"])), "wanted: \"10.1.0\" is not an address"),
-        (with(claim(), "/wanted", json!(["::ffff:10.1.0.5"])), "wanted[0]: ::ffff:10.1.0.5 is an IPv4-mapped address"),
-        (with(claim(), "/wanted", json!(["10.1.0.5", "10.1.0.5/24"])), "wanted[1]: 10.1.0.5 is named twice"),
-        (with(claim(), "/wanted", json!(vec!["10.1.0.5"; 17])), "wanted: has 17 items"),
-        (with(claim(), "/wanted", json!(["10.200.0.5"])), ""),
-        (json!({ "entries": many(1) }), "missing field `attachment`"),
-        (json!({ "attachment": attachment("n", "c") }), "missing field `entries`"),
-        (json!([]), ""),
-        (json!("claim"), ""),
-        (Value::Null, ""),
-    ]
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bad_claim_names_its_field_and_leases_nothing() {
-    let server = Server::sqlite().await;
-    server.post("/v1/pools", pool("v4", "10.1.0.0/24")).await.expect(201);
-    for (body, start) in bad_claims() {
-        let answer = server.post("/v1/leases", body.clone()).await;
-        let detail = answer.problem(400, "invalid_request");
-        assert!(detail.contains(start), "{body}: {detail}");
-    }
-    let leases = server.get("/v1/leases").await;
-    assert_eq!(leases.expect(200)["items"], json!([]));
-    server.post("/v1/leases", claim("c1", "v4")).await.expect(201);
-    server.end().await;
-}
+use super::{attachment, pool, release, with};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_bad_bodies_name_their_field() {
     let server = Server::sqlite().await;
-    server.post("/v1/pools", pool("v4", "10.1.0.0/24")).await.expect(201);
+    server
+        .post("/v1/pools", pool("v4", "10.1.0.0/24"))
+        .await
+        .expect(201);
     let gc = json!({ "node": "n", "network": "m", "valid": [] });
     let check = json!({ "attachment": attachment("n", "c"), "addresses": [] });
     let new = || pool("x", "10.2.0.0/24");
     for (method, path, body, start) in [
         ("POST", "/v1/vrfs", json!({}), "missing field `name`"),
-        ("POST", "/v1/vrfs", json!({ "name": "a b" }), "name: \"a b\" is not a name"),
-        ("POST", "/v1/vrfs", json!({ "name": "a", "rd": 1 }), "rd: unknown field"),
-        ("POST", "/v1/pools", json!({ "name": "x" }), "missing field `subnet`"),
-        ("POST", "/v1/pools", with(new(), "/name", json!("../x")), "name: "),
-        ("POST", "/v1/pools", with(new(), "/vrf", json!("a b")), "vrf: "),
-        ("POST", "/v1/pools", with(new(), "/subnet", json!("10.2.0.0/33")), "subnet: "),
-        ("POST", "/v1/pools", with(new(), "/subnet", json!("10.2.0.1/24")), "subnet"),
-        ("POST", "/v1/pools", with(new(), "/gateway", json!("10.3.0.1")), "gateway"),
-        ("POST", "/v1/pools", with(new(), "/ranges", json!([{ "first": "10.2.0.9", "last": "10.2.0.3" }])), "ranges"),
-        ("POST", "/v1/pools", with(new(), "/ranges", json!([{ "first": "10.2.0.9" }])), "ranges[0]: missing field `last`"),
-        ("POST", "/v1/pools", with(new(), "/exclude", json!(["fd00::1"])), "exclude"),
-        ("POST", "/v1/pools", with(new(), "/state", json!("busy")), "state: unknown variant"),
-        ("POST", "/v1/pools", with(new(), "/reuse_delay_s", json!(-1)), "reuse_delay_s: "),
-        ("POST", "/v1/pools", with(new(), "/dns", json!({ "search": ["a\u{0}"] })), "dns.search[0]: "),
-        ("POST", "/v1/pools", with(new(), "/labels", json!({ "": "x" })), "labels"),
-        ("POST", "/v1/pools", with(new(), "/labels", json!({ "a": "x\u{0}" })), "labels.a: "),
-        ("PATCH", "/v1/pools/v4", json!({ "subnet": "10.2.0.0/24" }), "subnet: unknown field"),
-        ("PATCH", "/v1/pools/v4", json!({ "exclude": ["10.9.0.0/24"] }), "exclude"),
-        ("PATCH", "/v1/pools/v4", json!({ "labels": { "a": "\u{1}" } }), "labels.a: "),
-        ("POST", "/v1/release", json!({}), "missing field `attachments`"),
-        ("POST", "/v1/release", with(release("c"), "/attachments/0/node", json!("")), "attachments[0].node: "),
-        ("POST", "/v1/release", with(release("c"), "/attachments/0/issued", json!(-1)), "attachments[0].issued: "),
-        ("POST", "/v1/release", json!({ "attachments": vec![attachment("n", "c"); 1_001] }), "attachments: has 1001 items"),
-        ("POST", "/v1/gc", with(gc.clone(), "/node", json!("a b")), "node: "),
-        ("POST", "/v1/gc", with(gc.clone(), "/valid", json!([{ "container_id": "", "ifname": "e" }])), "valid[0].container_id: is empty"),
-        ("POST", "/v1/gc", with(gc, "/valid", json!([{ "container_id": "c" }])), "valid[0]: missing field `ifname`"),
-        ("POST", "/v1/check", with(check.clone(), "/addresses", json!(["x"])), "addresses[0]: "),
-        ("POST", "/v1/check", with(check, "/addresses", json!(vec!["10.1.0.5"; 65])), "addresses: has 65 items"),
-        ("POST", "/v1/status", json!({ "entries": [] }), "entries: has 0 items"),
+        (
+            "POST",
+            "/v1/vrfs",
+            json!({ "name": "a b" }),
+            "name: \"a b\" is not a name",
+        ),
+        (
+            "POST",
+            "/v1/vrfs",
+            json!({ "name": "a", "rd": 1 }),
+            "rd: unknown field",
+        ),
+        (
+            "POST",
+            "/v1/pools",
+            json!({ "name": "x" }),
+            "missing field `subnet`",
+        ),
+        (
+            "POST",
+            "/v1/pools",
+            with(new(), "/name", json!("../x")),
+            "name: ",
+        ),
+        (
+            "POST",
+            "/v1/pools",
+            with(new(), "/vrf", json!("a b")),
+            "vrf: ",
+        ),
+        (
+            "POST",
+            "/v1/pools",
+            with(new(), "/subnet", json!("10.2.0.0/33")),
+            "subnet: ",
+        ),
+        (
+            "POST",
+            "/v1/pools",
+            with(new(), "/subnet", json!("10.2.0.1/24")),
+            "subnet",
+        ),
+        (
+            "POST",
+            "/v1/pools",
+            with(new(), "/gateway", json!("10.3.0.1")),
+            "gateway",
+        ),
+        (
+            "POST",
+            "/v1/pools",
+            with(
+                new(),
+                "/ranges",
+                json!([{ "first": "10.2.0.9", "last": "10.2.0.3" }]),
+            ),
+            "ranges",
+        ),
+        (
+            "POST",
+            "/v1/pools",
+            with(new(), "/ranges", json!([{ "first": "10.2.0.9" }])),
+            "ranges[0]: missing field `last`",
+        ),
+        (
+            "POST",
+            "/v1/pools",
+            with(new(), "/exclude", json!(["fd00::1"])),
+            "exclude",
+        ),
+        (
+            "POST",
+            "/v1/pools",
+            with(new(), "/state", json!("busy")),
+            "state: unknown variant",
+        ),
+        (
+            "POST",
+            "/v1/pools",
+            with(new(), "/reuse_delay_s", json!(-1)),
+            "reuse_delay_s: ",
+        ),
+        (
+            "POST",
+            "/v1/pools",
+            with(new(), "/dns", json!({ "search": ["a\u{0}"] })),
+            "dns.search[0]: ",
+        ),
+        (
+            "POST",
+            "/v1/pools",
+            with(new(), "/labels", json!({ "": "x" })),
+            "labels",
+        ),
+        (
+            "POST",
+            "/v1/pools",
+            with(new(), "/labels", json!({ "a": "x\u{0}" })),
+            "labels.a: ",
+        ),
+        (
+            "PATCH",
+            "/v1/pools/v4",
+            json!({ "subnet": "10.2.0.0/24" }),
+            "subnet: unknown field",
+        ),
+        (
+            "PATCH",
+            "/v1/pools/v4",
+            json!({ "exclude": ["10.9.0.0/24"] }),
+            "exclude",
+        ),
+        (
+            "PATCH",
+            "/v1/pools/v4",
+            json!({ "labels": { "a": "\u{1}" } }),
+            "labels.a: ",
+        ),
+        (
+            "POST",
+            "/v1/release",
+            json!({}),
+            "missing field `attachments`",
+        ),
+        (
+            "POST",
+            "/v1/release",
+            with(release("c"), "/attachments/0/node", json!("")),
+            "attachments[0].node: ",
+        ),
+        (
+            "POST",
+            "/v1/release",
+            with(release("c"), "/attachments/0/issued", json!(-1)),
+            "attachments[0].issued: ",
+        ),
+        (
+            "POST",
+            "/v1/release",
+            json!({ "attachments": vec![attachment("n", "c"); 1_001] }),
+            "attachments: has 1001 items",
+        ),
+        (
+            "POST",
+            "/v1/gc",
+            with(gc.clone(), "/node", json!("a b")),
+            "node: ",
+        ),
+        (
+            "POST",
+            "/v1/gc",
+            with(
+                gc.clone(),
+                "/valid",
+                json!([{ "container_id": "", "ifname": "e" }]),
+            ),
+            "valid[0].container_id: is empty",
+        ),
+        (
+            "POST",
+            "/v1/gc",
+            with(gc, "/valid", json!([{ "container_id": "c" }])),
+            "valid[0]: missing field `ifname`",
+        ),
+        (
+            "POST",
+            "/v1/check",
+            with(check.clone(), "/addresses", json!(["x"])),
+            "addresses[0]: ",
+        ),
+        (
+            "POST",
+            "/v1/check",
+            with(check, "/addresses", json!(vec!["10.1.0.5"; 65])),
+            "addresses: has 65 items",
+        ),
+        (
+            "POST",
+            "/v1/status",
+            json!({ "entries": [] }),
+            "entries: has 0 items",
+        ),
     ] {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
         let answer = server.send(method, path, Some(body.clone())).await;
@@ -130,14 +213,16 @@ async fn other_bad_bodies_name_their_field() {
 async fn bad_queries_and_paths_name_their_part() {
     let server = Server::sqlite().await;
     for (path, start) in [
-        ("/v1/pools?colour=red", "query: colour: unknown field `colour`"),
+        (
+            "/v1/pools?colour=red",
+            "query: colour: unknown field `colour`",
+        ),
         ("/v1/pools?limit=0", "limit: 0 is not between 1 and 1000"),
         ("/v1/pools?limit=1001", "limit: 1001 is not between"),
         ("/v1/pools?limit=ten", "query: limit: "),
         ("/v1/pools?limit=1&limit=2", "query: "),
         ("/v1/pools?vrf=", "vrf: \"\" is not a name"),
         ("/v1/pools?cursor=%00", "cursor: "),
-        ("/v1/pools?cursor=nonsense", "cursor"),
         ("/v1/leases?cursor=nonsense", "cursor"),
         ("/v1/vrfs?vrf=x", "query: vrf: unknown field"),
         ("/v1/leases?node=%00", "node: "),
@@ -150,7 +235,10 @@ async fn bad_queries_and_paths_name_their_part() {
         ("/v1/pools/%00/changes", "pool: "),
         ("/v1/history", "query: missing field `address`"),
         ("/v1/history?address=x", "query: address: "),
-        ("/v1/history?address=10.1.0.1&at=now", "at: \"now\" is not an RFC 3339 time"),
+        (
+            "/v1/history?address=10.1.0.1&at=now",
+            "at: \"now\" is not an RFC 3339 time",
+        ),
         ("/v1/history?address=10.1.0.1&vrf=a%20b", "vrf: "),
     ] {
         let answer = server.get(path).await;
@@ -158,7 +246,10 @@ async fn bad_queries_and_paths_name_their_part() {
         assert!(detail.starts_with(start), "{path}: {detail}");
     }
     let dry = server.patch("/v1/pools/x?dry_run=maybe", json!({})).await;
-    assert!(dry.problem(400, "invalid_request").starts_with("query: dry_run: "));
+    assert!(
+        dry.problem(400, "invalid_request")
+            .starts_with("query: dry_run: ")
+    );
     server.end().await;
 }
 
@@ -170,28 +261,59 @@ async fn bodies_that_are_no_json_are_refused_by_kind() {
         server.send_raw(Method::POST, "/v1/vrfs", body).await
     };
     let form = send("application/x-www-form-urlencoded", b"name=blue").await;
-    assert!(form.problem(415, "invalid_request").starts_with("content-type: "));
+    assert!(
+        form.problem(415, "invalid_request")
+            .starts_with("content-type: ")
+    );
     let plain = send("text/plain", br#"{"name":"blue"}"#).await;
     plain.problem(415, "invalid_request");
-    for broken in [&b"{"[..], b"", b"{\"name\":\"blue\"} x", b"{\"name\":\"\xff\"}", b"{'name':1}"] {
+    for broken in [
+        &b"{"[..],
+        b"",
+        b"{\"name\":\"blue\"} x",
+        b"{\"name\":\"\xff\"}",
+        b"{'name':1}",
+    ] {
         let answer = send("application/json", broken).await;
         answer.problem(400, "invalid_request");
     }
     let twice = send("application/json", br#"{"name":"blue","name":"red"}"#).await;
-    assert!(twice.problem(400, "invalid_request").contains("duplicate field `name`"));
+    assert!(
+        twice
+            .problem(400, "invalid_request")
+            .contains("duplicate field `name`")
+    );
     let deep = "[".repeat(100_000);
-    send("application/json", deep.as_bytes()).await.problem(400, "invalid_request");
+    send("application/json", deep.as_bytes())
+        .await
+        .problem(400, "invalid_request");
     let big = vec![b' '; 4 * 1024 * 1024 + 1];
     let too_big = send("application/json", &big).await;
-    assert!(too_big.problem(413, "invalid_request").contains("4194304 bytes"));
-    send("application/merge-patch+json; charset=utf-8", br#"{"name":"blue"}"#).await.expect(201);
+    assert!(
+        too_big
+            .problem(413, "invalid_request")
+            .contains("4194304 bytes")
+    );
+    send(
+        "application/merge-patch+json; charset=utf-8",
+        br#"{"name":"blue"}"#,
+    )
+    .await
+    .expect(201);
     server.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_routes_and_methods_are_told_as_problems() {
     let server = Server::sqlite().await;
-    for path in ["/", "/v1", "/v1/pool", "/v1/pools/", "/v1/leases/a/b", "/metrics"] {
+    for path in [
+        "/",
+        "/v1",
+        "/v1/pool",
+        "/v1/pools/",
+        "/v1/leases/a/b",
+        "/metrics",
+    ] {
         server.get(path).await.problem(404, "not_found");
     }
     for (method, path, allow) in [
@@ -211,7 +333,10 @@ async fn unknown_routes_and_methods_are_told_as_problems() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sane_request_id_is_kept_and_another_replaced() {
     let server = Server::sqlite().await;
-    let kept = server.with("x-request-id", "trace-1.a_B").get("/v1/nothing").await;
+    let kept = server
+        .with("x-request-id", "trace-1.a_B")
+        .get("/v1/nothing")
+        .await;
     assert_eq!(kept.header("x-request-id"), "trace-1.a_B");
     for odd in ["a b", "", "a\"b", &"x".repeat(129)] {
         let answer = server.with("x-request-id", odd).get("/v1/nothing").await;

@@ -22,8 +22,14 @@ async fn while_the_database_is_away_everything_but_healthz_is_503_and_afterwards
         return harness::require::skip("postgres", "no server binaries, and no user postgres");
     };
     let server = Server::postgres(&cluster.database()).await;
-    server.post("/v1/pools", pool("v4", "10.1.0.0/24")).await.expect(201);
-    server.post("/v1/leases", claim("c1", "v4")).await.expect(201);
+    server
+        .post("/v1/pools", pool("v4", "10.1.0.0/24"))
+        .await
+        .expect(201);
+    server
+        .post("/v1/leases", claim("c1", "v4"))
+        .await
+        .expect(201);
     cluster.stop(Signal::SIGQUIT);
 
     server.get("/healthz").await.expect(200);
@@ -31,15 +37,27 @@ async fn while_the_database_is_away_everything_but_healthz_is_503_and_afterwards
     let refused = server.post("/v1/leases", claim("c2", "v4")).await;
     let detail = refused.problem(503, "unavailable");
     assert!(!detail.contains("/tmp"), "tells internals: {detail}");
-    server.post("/v1/release", release("c1")).await.problem(503, "unavailable");
+    server
+        .post("/v1/release", release("c1"))
+        .await
+        .problem(503, "unavailable");
     let entries = json!({ "entries": [{ "pools": ["v4"] }] });
-    server.post("/v1/status", entries.clone()).await.problem(503, "unavailable");
+    server
+        .post("/v1/status", entries.clone())
+        .await
+        .problem(503, "unavailable");
     server.get("/v1/pools").await.problem(503, "unavailable");
 
     cluster.resume();
     server.get("/readyz").await.expect(200);
-    server.post("/v1/leases", claim("c1", "v4")).await.expect(200);
-    server.post("/v1/leases", claim("c2", "v4")).await.expect(201);
+    server
+        .post("/v1/leases", claim("c1", "v4"))
+        .await
+        .expect(200);
+    server
+        .post("/v1/leases", claim("c2", "v4"))
+        .await
+        .expect(201);
     server.post("/v1/status", entries).await.expect(200);
     server.end().await;
 }

@@ -36,7 +36,9 @@ async fn history_tells_who_held_an_address_at_a_time() {
         let plus = then.replace('Z', "+00:00");
         for at in [then, plus.as_str()] {
             let one = server
-                .get(&format!("/v1/history?vrf=default&address=10.1.0.50&at={at}"))
+                .get(&format!(
+                    "/v1/history?vrf=default&address=10.1.0.50&at={at}"
+                ))
                 .await;
             assert_eq!(one.expect(200)["items"], json!([items[1]]), "{at}");
         }

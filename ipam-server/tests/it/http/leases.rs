@@ -6,8 +6,14 @@ use super::server::{Server, everywhere};
 use super::{attachment, claim, pool, release};
 
 async fn two_pools(server: &Server) {
-    server.post("/v1/pools", pool("v4", "10.1.0.0/24")).await.expect(201);
-    server.post("/v1/pools", pool("v6", "fd00::/64")).await.expect(201);
+    server
+        .post("/v1/pools", pool("v4", "10.1.0.0/24"))
+        .await
+        .expect(201);
+    server
+        .post("/v1/pools", pool("v6", "fd00::/64"))
+        .await
+        .expect(201);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -17,7 +23,10 @@ async fn a_claim_is_answered_in_full_and_the_same_again() {
         v4["routes"] = json!([{ "dst": "0.0.0.0/0", "gw": "10.1.0.1" }]);
         v4["dns"] = json!({ "nameservers": ["10.0.0.53"] });
         server.post("/v1/pools", v4).await.expect(201);
-        server.post("/v1/pools", pool("v6", "fd00::/64")).await.expect(201);
+        server
+            .post("/v1/pools", pool("v6", "fd00::/64"))
+            .await
+            .expect(201);
         let pod = json!({ "namespace": "prod", "name": "web-0", "uid": "u-1" });
         let claim = json!({
             "attachment": attachment("node-1", "c1"), "pod": pod, "owner": null,
@@ -32,7 +41,10 @@ async fn a_claim_is_answered_in_full_and_the_same_again() {
         assert_eq!(lease["vrf"], "default");
         assert_eq!(lease["pool"], "v4");
         assert_eq!(lease["gateway"], "10.1.0.1");
-        assert_eq!(lease["routes"], json!([{ "dst": "0.0.0.0/0", "gw": "10.1.0.1" }]));
+        assert_eq!(
+            lease["routes"],
+            json!([{ "dst": "0.0.0.0/0", "gw": "10.1.0.1" }])
+        );
         assert_eq!(lease["dns"], json!({ "nameservers": ["10.0.0.53"] }));
         assert_eq!(lease["attachment"]["cluster"], "default");
         assert_eq!(lease["attachment"]["container_id"], "c1");
@@ -64,10 +76,17 @@ async fn each_refusal_of_a_claim_has_its_code() {
         wants["attachment"]["container_id"] = json!("c2");
         let taken = server.post("/v1/leases", wants).await;
         let detail = taken.problem(409, "address_taken");
-        assert!(detail.contains("10.1.0.77") && detail.contains("c1"), "{detail}");
+        assert!(
+            detail.contains("10.1.0.77") && detail.contains("c1"),
+            "{detail}"
+        );
 
         let differs = server.post("/v1/leases", claim("c1", "v6")).await;
-        assert!(differs.problem(409, "attachment_differs").contains("10.1.0.77"));
+        assert!(
+            differs
+                .problem(409, "attachment_differs")
+                .contains("10.1.0.77")
+        );
         server.post("/v1/release", release("c1")).await.expect(200);
     })
     .await;
@@ -76,11 +95,20 @@ async fn each_refusal_of_a_claim_has_its_code() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_exhausted_pool_tells_when_the_next_address_is_free() {
     everywhere(async |server| {
-        server.post("/v1/pools", pool("tiny", "10.1.0.0/30")).await.expect(201);
-        server.post("/v1/leases", claim("c1", "tiny")).await.expect(201);
+        server
+            .post("/v1/pools", pool("tiny", "10.1.0.0/30"))
+            .await
+            .expect(201);
+        server
+            .post("/v1/leases", claim("c1", "tiny"))
+            .await
+            .expect(201);
         let full = server.post("/v1/leases", claim("c2", "tiny")).await;
         let detail = full.problem(507, "pool_exhausted");
-        assert!(detail.starts_with("entries[0]: ") && detail.contains("tiny"), "{detail}");
+        assert!(
+            detail.starts_with("entries[0]: ") && detail.contains("tiny"),
+            "{detail}"
+        );
         assert_eq!(full.header("retry-after"), "");
         server.post("/v1/release", release("c1")).await.expect(200);
         let cooling = server.post("/v1/leases", claim("c2", "tiny")).await;
@@ -102,7 +130,10 @@ async fn verbs_that_overtook_each_other_and_two_machines_of_one_name_are_told() 
             claim["issued"] = json!(issued);
             claim
         };
-        server.post("/v1/leases", boot("c1", "b1", 10)).await.expect(201);
+        server
+            .post("/v1/leases", boot("c1", "b1", 10))
+            .await
+            .expect(201);
         let mut del = release("c1");
         del["attachments"][0]["boot_id"] = json!("b1");
         del["attachments"][0]["issued"] = json!(20);
@@ -114,7 +145,11 @@ async fn verbs_that_overtook_each_other_and_two_machines_of_one_name_are_told() 
         let mut twin = boot("c2", "b9", 30);
         twin["machine_id"] = json!("m2");
         let conflict = server.post("/v1/leases", twin).await;
-        assert!(conflict.problem(409, "node_name_conflict").contains("node-1"));
+        assert!(
+            conflict
+                .problem(409, "node_name_conflict")
+                .contains("node-1")
+        );
     })
     .await;
 }
@@ -156,7 +191,12 @@ async fn leases_are_listed_by_every_filter_and_in_pages() {
         let (mut pages, mut cursor) = (Vec::new(), String::new());
         loop {
             let page = server.get(&format!("/v1/leases?limit=3{cursor}")).await;
-            pages.extend(page.expect(200)["items"].as_array().expect("a list").clone());
+            pages.extend(
+                page.expect(200)["items"]
+                    .as_array()
+                    .expect("a list")
+                    .clone(),
+            );
             let Some(next) = page.body["next_cursor"].as_str() else {
                 break;
             };

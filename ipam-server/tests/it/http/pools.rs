@@ -46,7 +46,10 @@ async fn a_pool_is_created_with_defaults_and_shown_with_usage() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_collides_with_another_pool_is_refused() {
     everywhere(async |server| {
-        server.post("/v1/pools", pool("web", "10.1.0.0/24")).await.expect(201);
+        server
+            .post("/v1/pools", pool("web", "10.1.0.0/24"))
+            .await
+            .expect(201);
         let other = server.post("/v1/pools", pool("web", "10.2.0.0/24")).await;
         assert!(other.problem(409, "already_exists").contains("web"));
         let overlap = server.post("/v1/pools", pool("db", "10.1.0.0/24")).await;
@@ -57,7 +60,10 @@ async fn what_collides_with_another_pool_is_refused() {
         elsewhere["vrf"] = json!("blue");
         let unknown = server.post("/v1/pools", elsewhere.clone()).await;
         assert!(unknown.problem(404, "vrf_not_found").contains("blue"));
-        server.post("/v1/vrfs", json!({ "name": "blue" })).await.expect(201);
+        server
+            .post("/v1/vrfs", json!({ "name": "blue" }))
+            .await
+            .expect(201);
         server.post("/v1/pools", elsewhere).await.expect(201);
     })
     .await;
@@ -66,7 +72,10 @@ async fn what_collides_with_another_pool_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn pools_are_listed_by_vrf_and_in_pages() {
     everywhere(async |server| {
-        server.post("/v1/vrfs", json!({ "name": "blue" })).await.expect(201);
+        server
+            .post("/v1/vrfs", json!({ "name": "blue" }))
+            .await
+            .expect(201);
         for (name, subnet, vrf) in [
             ("a", "10.1.0.0/24", "default"),
             ("b", "10.2.0.0/24", "default"),
@@ -78,7 +87,9 @@ async fn pools_are_listed_by_vrf_and_in_pages() {
         }
         let names = |answer: &super::rest::Answer| {
             let items = answer.expect(200)["items"].as_array().expect("a list");
-            let names = items.iter().map(|one| one["name"].as_str().expect("a name"));
+            let names = items
+                .iter()
+                .map(|one| one["name"].as_str().expect("a name"));
             names.collect::<Vec<_>>().join(",")
         };
         assert_eq!(names(&server.get("/v1/pools").await), "a,b,c");
@@ -107,15 +118,29 @@ async fn a_change_needs_the_version_that_its_if_match_names() {
         assert_eq!(changed.body["reuse_delay_s"], 5);
         assert_ne!(changed.header("etag"), created.header("etag"));
 
-        let stale = old.patch("/v1/pools/web", json!({ "reuse_delay_s": 6 })).await;
+        let stale = old
+            .patch("/v1/pools/web", json!({ "reuse_delay_s": 6 }))
+            .await;
         assert!(stale.problem(412, "stale").contains("web"));
         old.delete("/v1/pools/web").await.problem(412, "stale");
         let any = server.with("if-match", "*");
-        any.patch("/v1/pools/web", json!({ "reuse_delay_s": 7 })).await.expect(200);
-        server.patch("/v1/pools/web", json!({ "reuse_delay_s": 8 })).await.expect(200);
+        any.patch("/v1/pools/web", json!({ "reuse_delay_s": 7 }))
+            .await
+            .expect(200);
+        server
+            .patch("/v1/pools/web", json!({ "reuse_delay_s": 8 }))
+            .await
+            .expect(200);
         for odd in ["3", "\"three\"", "W/\"3\"", "\"1\", \"2\""] {
-            let answer = server.with("if-match", odd).patch("/v1/pools/web", patch.clone()).await;
-            assert!(answer.problem(400, "invalid_request").starts_with("If-Match: "));
+            let answer = server
+                .with("if-match", odd)
+                .patch("/v1/pools/web", patch.clone())
+                .await;
+            assert!(
+                answer
+                    .problem(400, "invalid_request")
+                    .starts_with("If-Match: ")
+            );
         }
         let shown = server.get("/v1/pools/web").await;
         assert_eq!(shown.expect(200)["reuse_delay_s"], 8);
@@ -126,10 +151,16 @@ async fn a_change_needs_the_version_that_its_if_match_names() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_tells_what_would_happen_and_changes_nothing() {
     everywhere(async |server| {
-        server.post("/v1/pools", pool("web", "10.1.0.0/24")).await.expect(201);
+        server
+            .post("/v1/pools", pool("web", "10.1.0.0/24"))
+            .await
+            .expect(201);
         let held = server.post("/v1/leases", claim("c1", "web")).await;
         let address = held.expect(201)["leases"][0]["address"].clone();
-        let bare = address.as_str().and_then(|text| text.split('/').next()).expect("an address");
+        let bare = address
+            .as_str()
+            .and_then(|text| text.split('/').next())
+            .expect("an address");
         let before = server.get("/v1/pools/web").await;
 
         let possible = server
@@ -157,13 +188,28 @@ async fn a_dry_run_tells_what_would_happen_and_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_pool_is_gone_and_its_changes_are_kept() {
     everywhere(async |server| {
-        server.post("/v1/pools", pool("web", "10.1.0.0/24")).await.expect(201);
-        server.patch("/v1/pools/web", json!({ "state": "disabled" })).await.expect(200);
+        server
+            .post("/v1/pools", pool("web", "10.1.0.0/24"))
+            .await
+            .expect(201);
+        server
+            .patch("/v1/pools/web", json!({ "state": "disabled" }))
+            .await
+            .expect(200);
         let deleted = server.delete("/v1/pools/web").await;
         assert!(deleted.expect(204).is_null());
-        server.get("/v1/pools/web").await.problem(404, "pool_not_found");
-        server.delete("/v1/pools/web").await.problem(404, "pool_not_found");
-        server.patch("/v1/pools/web", json!({})).await.problem(404, "pool_not_found");
+        server
+            .get("/v1/pools/web")
+            .await
+            .problem(404, "pool_not_found");
+        server
+            .delete("/v1/pools/web")
+            .await
+            .problem(404, "pool_not_found");
+        server
+            .patch("/v1/pools/web", json!({}))
+            .await
+            .problem(404, "pool_not_found");
 
         let changes = server.get("/v1/pools/web/changes").await;
         let items = changes.expect(200)["items"].as_array().expect("a list");

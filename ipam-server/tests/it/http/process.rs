@@ -8,7 +8,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use reqwest::Method;
 use serde_json::json;
-use sqlx::{Connection, Executor, SqliteConnection};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -16,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::rest::Rest;
+use super::writer::Writer;
 use super::{claim, pool};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -74,9 +74,8 @@ impl Process {
             log: String::new(),
         };
         let line = process.line("create a pool: ").await;
-        let url = line.split_whitespace().last().expect("a URL");
-        let url = url.trim_end_matches("/v1/pools");
-        process.rest = Rest::new(url);
+        let (begin, end) = (line.rfind("http://"), line.rfind("/v1/pools"));
+        process.rest = Rest::new(&line[begin.expect("a URL")..end.expect("a URL")]);
         process
     }
 
@@ -94,6 +93,11 @@ impl Process {
         }
     }
 
+    /// `HOST:PORT`.
+    pub(super) fn address(&self) -> &str {
+        self.rest.base().trim_start_matches("http://")
+    }
+
     pub(super) fn signal(&self, signal: Signal) {
         let pid = self.child.id().expect("it runs");
         kill(Pid::from_raw(pid.cast_signed()), signal).expect("a signal");
@@ -103,6 +107,15 @@ impl Process {
     pub(super) async fn stop(self) -> String {
         self.signal(Signal::SIGTERM);
         self.ended().await
+    }
+
+    /// Waits for an orderly end, and starts a server over the same file.
+    async fn started_again(mut self) -> Self {
+        let other = tempfile::tempdir().expect("a folder");
+        let folder = std::mem::replace(&mut self.folder, other);
+        let log = self.ended().await;
+        assert!(log.contains("stopped"), "{log}");
+        Self::start_in(folder, &[]).await
     }
 
     /// Waits for an orderly end and answers the whole log.
@@ -119,13 +132,20 @@ impl Process {
 }
 
 /// Runs the server to its end, which must be a failure, and answers stderr.
-pub(super) async fn refused(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> String {
+pub(super) async fn refused(
+    folder: &Path,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+) -> String {
     let mut command = command(folder);
     command.args(arguments).envs(environment.iter().copied());
     let output = timeout(PATIENCE, command.output()).await;
     let output = output.expect("it ends").expect("it starts");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success(), "{arguments:?} {environment:?}: {text}");
+    assert!(
+        !output.status.success(),
+        "{arguments:?} {environment:?}: {text}"
+    );
     assert_eq!(String::from_utf8_lossy(&output.stdout), "");
     text
 }
@@ -133,25 +153,51 @@ pub(super) async fn refused(folder: &Path, arguments: &[&str], environment: &[(&
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newcomer_is_told_where_the_database_is_and_what_to_type() {
     let mut process = Process::start(&[]).await;
-    process.rest.post("/v1/pools", pool("demo", "10.0.0.0/24")).await.expect(201);
+    process
+        .rest
+        .post("/v1/pools", pool("demo", "10.0.0.0/24"))
+        .await
+        .expect(201);
     process.line("served").await;
-    let file = process.folder.path().canonicalize().expect("a path").join("ipam.db");
+    let file = process
+        .folder
+        .path()
+        .canonicalize()
+        .expect("a path")
+        .join("ipam.db");
     let log = process.stop().await;
     assert!(log.contains(&format!("sqlite {}", file.display())), "{log}");
-    assert!(log.contains(r#"curl --json '{"name": "demo", "subnet": "10.0.0.0/24"}' http://127.0.0.1:"#), "{log}");
-    assert!(log.contains("/v1/pools status=201") || log.contains("status=201"), "{log}");
+    assert!(
+        log.contains(
+            r#"curl --json '{"name": "demo", "subnet": "10.0.0.0/24"}' http://127.0.0.1:"#
+        ),
+        "{log}"
+    );
+    assert!(
+        log.contains("/v1/pools status=201") || log.contains("status=201"),
+        "{log}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_can_be_json_with_the_requests_id() {
-    let process = Process::start(&[("IPAM_LOG_FORMAT", "json"), ("IPAM_LOG", "debug,hyper=info")]).await;
+    let process = Process::start(&[
+        ("IPAM_LOG_FORMAT", "json"),
+        ("IPAM_LOG", "ipam_server=debug"),
+    ])
+    .await;
     let rest = process.rest.with("x-request-id", "find-me");
-    rest.get("/v1/pools/none").await.problem(404, "pool_not_found");
+    rest.get("/v1/pools/none")
+        .await
+        .problem(404, "pool_not_found");
     let log = process.stop().await;
     let lines = log.lines().map(|line| {
-        serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|_| panic!("no JSON: {line}"))
+        serde_json::from_str::<serde_json::Value>(line)
+            .unwrap_or_else(|_| panic!("no JSON: {line}"))
     });
-    let found: Vec<_> = lines.filter(|line| line["span"]["id"] == "find-me").collect();
+    let found: Vec<_> = lines
+        .filter(|line| line["span"]["id"] == "find-me")
+        .collect();
     assert_eq!(found.len(), 1, "{log}");
     assert_eq!(found[0]["fields"]["status"], 404);
     assert_eq!(found[0]["span"]["path"], "/v1/pools/{pool}");
@@ -160,10 +206,12 @@ async fn the_log_can_be_json_with_the_requests_id() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_finishes_what_is_under_way_and_accepts_nothing_more() {
     let mut process = Process::start(&[]).await;
-    process.rest.post("/v1/pools", pool("v4", "10.1.0.0/24")).await.expect(201);
-    let url = format!("sqlite://{}", process.folder.path().join("ipam.db").display());
-    let mut writer = SqliteConnection::connect(&url).await.expect("the file opens");
-    writer.execute("begin immediate").await.expect("the lock");
+    process
+        .rest
+        .post("/v1/pools", pool("v4", "10.1.0.0/24"))
+        .await
+        .expect(201);
+    let writer = Writer::lock(process.folder.path()).await;
     let claims: Vec<_> = (0..5)
         .map(|number| {
             let rest = process.rest.clone();
@@ -175,28 +223,82 @@ async fn sigterm_finishes_what_is_under_way_and_accepts_nothing_more() {
     process.signal(Signal::SIGTERM);
     process.line("stopping").await;
     let begun = Instant::now();
-    let fresh = loop {
-        let fresh = process.rest.clone().with("connection", "close");
-        match fresh.try_send(Method::GET, "/healthz", None).await {
-            Err(error) => break error,
-            Ok(_) => assert!(begun.elapsed() < PATIENCE, "it still accepts"),
+    // A connection that was kept may end under a request; a new one is refused.
+    loop {
+        match process.rest.try_send(Method::GET, "/healthz", None).await {
+            Err(error) if error.is_connect() => break,
+            _ => assert!(begun.elapsed() < PATIENCE, "it still accepts"),
         }
-    };
-    assert!(fresh.is_connect(), "{fresh:?}");
-    writer.execute("rollback").await.expect("the end");
-    writer.close().await.expect("the end");
+    }
+    writer.unlock().await;
     for claim in claims {
         claim.await.expect("answered").expect(201);
     }
-    let folder = tempfile::tempdir().expect("a folder");
-    let folder = std::mem::replace(&mut process.folder, folder);
-    let log = process.ended().await;
-    assert!(log.contains("stopped"), "{log}");
-
-    let again = Process::start_in(folder, &[]).await;
+    let again = process.started_again().await;
     let leases = again.rest.get("/v1/leases").await;
-    assert_eq!(leases.expect(200)["items"].as_array().map(Vec::len), Some(5));
+    assert_eq!(
+        leases.expect(200)["items"].as_array().map(Vec::len),
+        Some(5)
+    );
     again.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn releases_that_nobody_waits_for_any_more_are_carried_out_before_the_end() {
+    let mut process = Process::start(&[]).await;
+    let rest = process.rest.clone();
+    rest.post("/v1/pools", pool("v4", "10.1.0.0/24"))
+        .await
+        .expect(201);
+    for container in ["c1", "c2"] {
+        let held = rest.post("/v1/leases", claim(container, "v4")).await;
+        held.expect(201);
+    }
+    let writer = Writer::lock(process.folder.path()).await;
+    for container in ["c1", "c2"] {
+        let rest = rest.clone();
+        let body = super::release(container);
+        let asked = tokio::spawn(async move { rest.post("/v1/release", body).await });
+        sleep(Duration::from_millis(200)).await;
+        asked.abort();
+    }
+    process.signal(Signal::SIGTERM);
+    process.line("stopping").await;
+    writer.unlock().await;
+    let again = process.started_again().await;
+    let leases = again.rest.get("/v1/leases").await;
+    assert_eq!(leases.expect(200)["items"], json!([]));
+    again.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_never_ends_is_given_up_after_ten_seconds() {
+    let process = Process::start(&[]).await;
+    process
+        .rest
+        .post("/v1/pools", pool("v4", "10.1.0.0/24"))
+        .await
+        .expect(201);
+    let writer = Writer::lock(process.folder.path()).await;
+    let rest = process.rest.clone();
+    let claim = tokio::spawn(async move {
+        let body = (
+            "application/json",
+            claim("c1", "v4").to_string().into_bytes(),
+        );
+        rest.try_send(Method::POST, "/v1/leases", Some(body)).await
+    });
+    sleep(Duration::from_millis(300)).await;
+    let begun = Instant::now();
+    let log = process.stop().await;
+    let took = begun.elapsed();
+    assert!(
+        took > Duration::from_secs(9) && took < Duration::from_secs(20),
+        "{took:?}"
+    );
+    assert!(log.contains("did not finish in time"), "{log}");
+    claim.await.expect("a task").expect_err("it was cut off");
+    writer.unlock().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,12 +318,21 @@ async fn sighup_reads_the_token_files_again() {
     let path = file.to_str().expect("a path");
     let mut process = Process::start(&[("IPAM_ADMIN_TOKEN_FILE", path)]).await;
     let with = |rest: &Rest, token: &str| rest.with("authorization", &format!("Bearer {token}"));
-    with(&process.rest, "first-0123456789abcdef").get("/v1/pools").await.expect(200);
+    with(&process.rest, "first-0123456789abcdef")
+        .get("/v1/pools")
+        .await
+        .expect(200);
     std::fs::write(&file, "second-0123456789abcdef\n").expect("write");
     process.signal(Signal::SIGHUP);
     process.line("token files read again").await;
-    with(&process.rest, "first-0123456789abcdef").get("/v1/pools").await.problem(401, "unauthenticated");
-    with(&process.rest, "second-0123456789abcdef").get("/v1/pools").await.expect(200);
+    with(&process.rest, "first-0123456789abcdef")
+        .get("/v1/pools")
+        .await
+        .problem(401, "unauthenticated");
+    with(&process.rest, "second-0123456789abcdef")
+        .get("/v1/pools")
+        .await
+        .expect(200);
     let log = process.stop().await;
     assert!(log.contains("others can read this token file"), "{log}");
     assert!(!log.contains("0123456789abcdef"), "{log}");
@@ -230,13 +341,24 @@ async fn sighup_reads_the_token_files_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn migrate_applies_the_migrations_and_exits() {
     let folder = tempfile::tempdir().expect("a folder");
-    let output = command(folder.path()).arg("migrate").output().await.expect("it runs");
+    let output = command(folder.path())
+        .arg("migrate")
+        .output()
+        .await
+        .expect("it runs");
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{log}");
-    assert!(log.contains("migrations are applied") && log.contains("ipam.db"), "{log}");
+    assert!(
+        log.contains("migrations are applied") && log.contains("ipam.db"),
+        "{log}"
+    );
     assert!(folder.path().join("ipam.db").is_file());
-    let again = command(folder.path()).arg("migrate").status().await.expect("it runs");
-    assert!(again.success());
+    let again = command(folder.path())
+        .arg("migrate")
+        .output()
+        .await
+        .expect("it runs");
+    assert!(again.status.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -250,7 +372,10 @@ async fn two_servers_on_one_postgres_answer_with_one_service_id_and_one_truth() 
     created.expect(201);
     let shown = other.rest.get("/v1/pools/v4").await;
     shown.expect(200);
-    assert_eq!(created.header("ipam-service-id"), shown.header("ipam-service-id"));
+    assert_eq!(
+        created.header("ipam-service-id"),
+        shown.header("ipam-service-id")
+    );
     let first = one.rest.post("/v1/leases", claim("c1", "v4")).await;
     let second = other.rest.post("/v1/leases", claim("c1", "v4")).await;
     assert_eq!(first.expect(201), second.expect(200));

@@ -43,6 +43,10 @@ impl Rest {
         }
     }
 
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
     /// The same client with one more header on each request.
     pub(super) fn with(&self, name: &str, value: &str) -> Self {
         let mut other = self.clone();
@@ -132,7 +136,10 @@ impl Answer {
         let detail = self.body["detail"].as_str().expect("a detail");
         assert!(!detail.is_empty(), "{self:?}");
         let retry = matches!(self.body["code"].as_str(), Some("unavailable"));
-        assert!(!retry || self.headers.contains_key("retry-after"), "{self:?}");
+        assert!(
+            !retry || self.headers.contains_key("retry-after"),
+            "{self:?}"
+        );
     }
 
     pub(super) fn header(&self, name: &str) -> &str {

@@ -16,7 +16,9 @@ async fn a_vrf_is_created_once_and_listed_in_pages() {
         let first = server.get("/v1/vrfs?limit=1").await;
         assert_eq!(first.expect(200)["items"], json!([{ "name": "blue" }]));
         let cursor = first.body["next_cursor"].as_str().expect("a second page");
-        let second = server.get(&format!("/v1/vrfs?limit=1&cursor={cursor}")).await;
+        let second = server
+            .get(&format!("/v1/vrfs?limit=1&cursor={cursor}"))
+            .await;
         assert_eq!(second.expect(200)["items"], json!([{ "name": "default" }]));
         assert_eq!(second.body.get("next_cursor"), None);
     })
