@@ -1,4 +1,5 @@
 //! ipam-server as others see it.
 
 mod model;
+mod race;
 mod store;
