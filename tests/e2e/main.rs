@@ -1,1 +1,8 @@
-//! End to end.
+//! End to end: real binaries, real namespaces, real databases, real runtimes.
+
+mod cluster;
+mod example;
+mod nodes;
+mod outages;
+mod podman;
+mod pods;

@@ -253,7 +253,10 @@ fn check_exclude(exclude: &[IpNetwork], subnet: Subnet) -> Result<Vec<Interval>>
         let field = format!("exclude[{index}]");
         check_host_bits(&field, *network)?;
         let excluded = Subnet::of(*network);
-        check_address(&field, network.ip(), subnet)?;
+        check_not_mapped(&field, *network)?;
+        if network.is_ipv4() != subnet.is_v4() {
+            return Err(other_family(&field, *network, subnet));
+        }
         if !(subnet.contains(excluded.first) && subnet.contains(excluded.last)) {
             return Err(Error::Invalid(format!(
                 "{field} {network}: it is outside subnet {subnet}"
@@ -314,13 +317,17 @@ fn check_labels(new: &NewPool) -> Result<()> {
     Ok(())
 }
 
+fn other_family(field: &str, given: impl std::fmt::Display, subnet: Subnet) -> Error {
+    Error::Invalid(format!(
+        "{field} {given}: it is of another family than subnet {subnet}"
+    ))
+}
+
 /// An address of the subnet's family.
 fn check_address(field: &str, given: IpAddr, subnet: Subnet) -> Result<Addr> {
     check_not_mapped(field, given.into())?;
     if given.is_ipv4() != subnet.is_v4() {
-        return Err(Error::Invalid(format!(
-            "{field} {given}: it is of another family than subnet {subnet}"
-        )));
+        return Err(other_family(field, given, subnet));
     }
     Ok(given.into())
 }

@@ -8,9 +8,6 @@ use super::statements::{Database, Statements};
 use super::surgery::{purge_chunk, remove_chunk};
 use crate::error::Result;
 
-/// History is kept at least this long, whatever is asked for: addresses that are made leasable again are looked up there.
-const KEEP_MIN: Duration = Duration::from_secs(3600);
-
 /// How long the mark of an attachment stays after its release. It tells a claim that its release overtook it on the way.
 /// Claims are on the way for their deadline, which is seconds, and a spooled release has its own order: an hour is far
 /// beyond both.
@@ -35,7 +32,7 @@ pub(super) async fn tidy<D: Database>(db: &D, keep: Duration) -> Result<bool> {
     }
     // After a jump of the wall clock what is young looks old: only the part that can be believed counts.
     let now = db.clock().rested_until(left.now);
-    more |= prune_history(db, now.minus(keep.max(KEEP_MIN))).await?;
+    more |= prune_history(db, now.minus(keep)).await?;
     more |= prune_marks(db, now.minus(MARKS_KEPT)).await?;
     Ok(more)
 }

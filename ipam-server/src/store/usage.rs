@@ -11,7 +11,7 @@ use crate::pool::{Layout, count};
 /// What JSON numbers hold exactly in every language.
 const JSON_MAX: u128 = (1 << 53) - 1;
 
-/// The time that counts for a pool: never earlier than what was used for it before.
+/// The time that a change of a pool is written down with: never earlier than what was used for it before.
 pub(super) fn time_for(counter: &CounterRow, wall: Moment) -> Moment {
     wall.max(counter.last_at)
 }
@@ -24,7 +24,7 @@ pub(super) async fn usage_of<T: Statements>(
     counter: &CounterRow,
 ) -> Answer<Usage> {
     let wall = tx.wall_clock().await?;
-    let rested = clock.rested_until(time_for(counter, wall));
+    let rested = clock.rested_until(wall);
     let cooling = tx.cooling(counter.pool_id, rested).await?;
     Ok(usage(layout, counter, cooling))
 }

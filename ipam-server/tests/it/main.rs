@@ -1,5 +1,6 @@
-//! ipam-server as others see it.
+//! ipam-server as others see it, in one binary: linking one is quicker than linking many.
 
+mod http;
 mod model;
 mod race;
 mod store;

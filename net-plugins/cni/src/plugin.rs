@@ -16,8 +16,8 @@ use crate::invocation::{Command, Env, Invocation};
 use crate::result::CniResult;
 use crate::version::{self, SUPPORTED, Version};
 
-/// What a plugin does. Each method is called at most once per process (but `del` also to undo an `add` whose result
-/// cannot be told to the runtime), with a command that the configuration's version knows.
+/// What a plugin does. Each method is called at most once per process, with a command that the configuration's version
+/// knows.
 pub trait Plugin {
     /// One line for a person who starts the program without `CNI_COMMAND`.
     fn about(&self) -> &str;
@@ -31,6 +31,13 @@ pub trait Plugin {
     fn status(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error>;
     /// Removes what belongs to no entry of [`NetConf::valid_attachments`].
     fn gc(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error>;
+    /// Takes an `add` back whose result cannot be told to the runtime.
+    fn undo(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
+        self.del(invocation, conf)
+    }
+    /// Work that may wait until the answer has been told. Called after each command but VERSION that succeeded; what
+    /// goes wrong in it is the plugin's own to log.
+    fn after(&self, _invocation: &Invocation, _conf: &NetConf) {}
 }
 
 /// Runs the plugin over the process's own environment and streams.
@@ -102,7 +109,10 @@ fn serve(
         Command::Status => plugin.status(&invocation, &conf),
         Command::Gc => plugin.gc(&invocation, &conf),
         Command::Version => Ok(()),
-    }
+    }?;
+    // The answer is out: a panic must not print a second object. The panic hook has told stderr.
+    let _ = catch_unwind(AssertUnwindSafe(|| plugin.after(&invocation, &conf)));
+    Ok(())
 }
 
 /// An attachment of which the runtime never hears would leak: it is undone.
@@ -120,7 +130,7 @@ fn add(
             command: Command::Del,
             ..invocation.clone()
         };
-        if let Err(e) = plugin.del(&undo, conf) {
+        if let Err(e) = plugin.undo(&undo, conf) {
             error.details = format!("undoing the ADD failed too: {e}");
         }
         error

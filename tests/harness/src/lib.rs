@@ -5,4 +5,5 @@ pub mod namespaces;
 pub mod postgres;
 pub mod require;
 pub mod rest;
+pub mod runtime;
 pub mod server;

@@ -9,7 +9,6 @@ use crate::store::clock::Clock;
 use crate::store::moment::Moment;
 use crate::store::rows::{CounterRow, FreeRow, PoolRow};
 use crate::store::statements::Statements;
-use crate::store::usage::time_for;
 
 /// What the rows say.
 #[derive(Default)]
@@ -57,7 +56,7 @@ pub(super) async fn audit<T: Statements>(
         row,
         layout: Layout::of_row(row),
         removals: union(&removals),
-        rested: clock.rested_until(time_for(&counter, wall)),
+        rested: clock.rested_until(wall),
         counter,
     };
     pool.audit_ranges(tx, findings).await?;
@@ -192,15 +191,9 @@ impl Pool<'_> {
                 format_args!("{counted} addresses rest, but {cooling} are told"),
             );
         }
-        let PoolRow {
-            vrf_id,
-            id,
-            subnet_first,
-            subnet_last,
-            ..
-        } = *self.row;
+        let subnet = [self.row.subnet().interval()];
         let leases = tx
-            .count_leases_between(vrf_id, id, subnet_first, subnet_last)
+            .count_leases_on(self.row.vrf_id, self.row.id, &subnet)
             .await?;
         if leases != tally.leased {
             let counted = tally.leased;

@@ -1,6 +1,8 @@
 //! The statements in PostgreSQL's SQL: connections and transactions here, one file per noun beside it.
 
 mod history;
+mod holders;
+mod intervals;
 mod leases;
 mod listing;
 mod open;
@@ -18,7 +20,28 @@ use super::statements::Answer;
 use crate::error::{Error, Result};
 
 #[cfg(test)]
-pub(crate) use open::migrate;
+pub(crate) use open::{migrate, migrations};
+
+/// One column of many rows, as an array.
+macro_rules! column {
+    ($rows:ident, $field:ident) => {
+        $rows.iter().map(|row| row.$field).collect::<Vec<_>>()
+    };
+    ($rows:ident, text $field:ident) => {
+        $rows
+            .iter()
+            .map(|row| row.$field.as_str())
+            .collect::<Vec<_>>()
+    };
+    ($rows:ident, option $field:ident) => {
+        $rows
+            .iter()
+            .map(|row| row.$field.as_deref())
+            .collect::<Vec<_>>()
+    };
+}
+
+use column;
 
 /// How long a connection may take to answer `begin`. A dead peer that does not say so is found by this, and a few of them
 /// fit into one try of a transaction.

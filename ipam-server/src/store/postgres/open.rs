@@ -35,7 +35,7 @@ const SETTINGS: [(&str, &str); 6] = [
 ];
 
 /// The migrations. A newer server may have applied more: migrations only add, so this one runs on its schema.
-fn migrations() -> Migrator {
+pub(crate) fn migrations() -> Migrator {
     let mut migrator = sqlx::migrate!("../migrations/postgres");
     migrator.set_ignore_missing(true);
     migrator

@@ -1,6 +1,8 @@
 //! The statements in SQLite's SQL: connections and transactions here, one file per noun beside it.
 
 mod history;
+mod holders;
+mod intervals;
 mod leases;
 mod listing;
 mod open;
@@ -18,7 +20,7 @@ use super::statements::Answer;
 use crate::error::{Error, Result};
 
 #[cfg(test)]
-pub(crate) use open::migrate;
+pub(crate) use open::{migrate, migrations};
 
 /// The database. Cheap to clone.
 #[derive(Clone, Debug)]

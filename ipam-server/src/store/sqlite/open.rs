@@ -28,7 +28,7 @@ const WRITER_CACHE: &str = "-16384";
 const READER_CACHE: &str = "-2048";
 
 /// The migrations. A newer server may have applied more: migrations only add, so this one runs on its schema.
-fn migrations() -> Migrator {
+pub(crate) fn migrations() -> Migrator {
     let mut migrator = sqlx::migrate!("../migrations/sqlite");
     migrator.set_ignore_missing(true);
     migrator
@@ -38,7 +38,6 @@ fn migrations() -> Migrator {
 pub(super) async fn open(url: &str) -> Result<Database> {
     let file = file(url)?;
     let lock = lock(&file)?;
-    tracing::info!(file = %file.display(), "database: SQLite");
     let failed = |error: sqlx::Error| Error::Unavailable {
         reason: format!("cannot open the database {}: {error}", file.display()),
         source: Some(error),
@@ -77,7 +76,11 @@ pub(super) async fn open(url: &str) -> Result<Database> {
         .max_connections(READERS)
         .acquire_timeout(ACQUIRE_LIMIT)
         .test_before_acquire(false)
-        .connect_lazy_with(options.pragma("cache_size", READER_CACHE));
+        .connect_lazy_with(
+            options
+                .pragma("cache_size", READER_CACHE)
+                .pragma("query_only", "on"),
+        );
     Ok(Database {
         writer,
         readers,
@@ -104,6 +107,11 @@ fn file(url: &str) -> Result<PathBuf> {
         )));
     }
     let path = Path::new(path);
+    if path.is_dir() {
+        return Err(Error::Invalid(format!(
+            "database URL: {url:?} names a directory, not a file"
+        )));
+    }
     if let Ok(found) = path.canonicalize() {
         return Ok(found);
     }
@@ -117,7 +125,7 @@ fn file(url: &str) -> Result<PathBuf> {
     match (absolute.parent(), absolute.file_name()) {
         (Some(parent), Some(name)) => Ok(parent.canonicalize().map_err(missing)?.join(name)),
         _ => Err(Error::Invalid(format!(
-            "database URL: {url:?} names a directory"
+            "database URL: {url:?} does not name a file"
         ))),
     }
 }

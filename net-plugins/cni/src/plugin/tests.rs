@@ -14,13 +14,17 @@ use crate::result::Ip;
 /// A plugin of no network: it notes what it was asked and answers with `outcome`.
 struct Recorder {
     calls: RefCell<Vec<Command>>,
+    afterwards: RefCell<Vec<Command>>,
     outcome: fn() -> Result<CniResult, Error>,
 }
 
 impl Recorder {
     fn new(outcome: fn() -> Result<CniResult, Error>) -> Self {
-        let calls = RefCell::default();
-        Self { calls, outcome }
+        Self {
+            calls: RefCell::default(),
+            afterwards: RefCell::default(),
+            outcome,
+        }
     }
 
     fn note(&self, invocation: &Invocation) -> Result<CniResult, Error> {
@@ -47,6 +51,9 @@ impl Plugin for Recorder {
     }
     fn gc(&self, invocation: &Invocation, _: &NetConf) -> Result<(), Error> {
         self.note(invocation).map(drop)
+    }
+    fn after(&self, invocation: &Invocation, _: &NetConf) {
+        self.afterwards.borrow_mut().push(invocation.command);
     }
 }
 
@@ -132,6 +139,7 @@ fn an_add_prints_its_result_in_the_configs_version() {
         );
         assert_eq!(outcome.stderr, "");
         assert_eq!(*plugin.calls.borrow(), [Command::Add]);
+        assert_eq!(*plugin.afterwards.borrow(), [Command::Add]);
     }
 }
 
@@ -147,6 +155,7 @@ fn the_other_commands_succeed_silently() {
         let outcome = call(&plugin, name, "1.1.0");
         assert_eq!((outcome.exit, outcome.stdout.as_str()), (0, ""));
         assert_eq!(*plugin.calls.borrow(), [command]);
+        assert_eq!(*plugin.afterwards.borrow(), [command]);
     }
 }
 
@@ -173,6 +182,7 @@ fn a_failure_is_an_error_object_in_the_configs_version() {
             json!({"cniVersion": "0.4.0", "code": TRY_AGAIN, "msg": "no server answers", "details": "tried 2"})
         );
     }
+    assert!(plugin.afterwards.borrow().is_empty());
 }
 
 #[test]
@@ -228,6 +238,7 @@ fn an_add_whose_result_nobody_reads_is_undone() {
     );
     assert_eq!(exit, 1);
     assert_eq!(*plugin.calls.borrow(), [Command::Add, Command::Del]);
+    assert!(plugin.afterwards.borrow().is_empty());
     assert!(
         String::from_utf8(stderr)
             .unwrap()
@@ -244,6 +255,40 @@ fn a_panic_is_an_error_object() {
         outcome.object(),
         json!({"cniVersion": "1.0.0", "code": 999, "msg": "the plugin panicked: index 7 out of range"})
     );
+}
+
+#[test]
+fn a_panic_after_the_answer_prints_no_second_object() {
+    struct Late;
+    impl Plugin for Late {
+        fn about(&self) -> &str {
+            "late"
+        }
+        fn add(&self, _: &Invocation, _: &NetConf) -> Result<CniResult, Error> {
+            one_address()
+        }
+        fn del(&self, _: &Invocation, _: &NetConf) -> Result<(), Error> {
+            Ok(())
+        }
+        fn check(&self, _: &Invocation, _: &NetConf) -> Result<(), Error> {
+            Ok(())
+        }
+        fn status(&self, _: &Invocation, _: &NetConf) -> Result<(), Error> {
+            Ok(())
+        }
+        fn gc(&self, _: &Invocation, _: &NetConf) -> Result<(), Error> {
+            Ok(())
+        }
+        fn after(&self, _: &Invocation, _: &NetConf) {
+            panic!("too late to matter");
+        }
+    }
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let mut stdin = &br#"{"name": "net"}"#[..];
+    let exit = run(&Late, &env_of("ADD"), &mut stdin, &mut stdout, &mut stderr);
+    assert_eq!(exit, 0);
+    let object: Value = serde_json::from_slice(&stdout).unwrap();
+    assert!(object["ip4"].is_object());
 }
 
 #[test]

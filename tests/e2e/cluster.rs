@@ -1,0 +1,143 @@
+//! Two nodes on one wire and a server: what the tests here run containers on.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use harness::binaries;
+use harness::namespaces::Namespace;
+use harness::rest::Rest;
+use harness::runtime::Runtime;
+use harness::server::Server;
+use serde_json::{Value, json};
+
+/// The folder of the main plugins that the tests delegate from: Debian's.
+pub(crate) const MAIN_PLUGINS: &str = "/usr/lib/cni";
+
+/// Two nodes whose bridges are joined by a cable, and a server that both reach over its unix socket.
+pub(crate) struct Cluster {
+    pub(crate) server: Server,
+    pub(crate) nodes: [Namespace; 2],
+}
+
+impl Cluster {
+    /// Starts a server with the pools `v4` (10.1.0.0/24) and `v6` (fd00:1::/64), and makes the nodes.
+    pub(crate) fn new() -> Self {
+        let server = Server::sqlite().expect("the server starts");
+        for (name, subnet) in [("v4", "10.1.0.0/24"), ("v6", "fd00:1::/64")] {
+            create_pool(server.rest(), &json!({ "name": name, "subnet": subnet }));
+        }
+        let nodes = ["node-a", "node-b"].map(|name| Namespace::new(name).expect("a namespace"));
+        let [a, b] = &nodes;
+        a.connect("eth0", b, "eth0").expect("a cable");
+        for node in &nodes {
+            node.run("ip link add br0 type bridge").expect("a bridge");
+            node.run("ip link set eth0 master br0").expect("a port");
+            node.run("ip link set br0 up").expect("up");
+        }
+        Self { server, nodes }
+    }
+
+    /// The `ipam` part of a network's configuration.
+    pub(crate) fn ipam(&self, pools: &[&str]) -> Value {
+        json!({ "type": "cluster-ipam", "server": self.server.socket_url(), "pools": pools })
+    }
+
+    /// Every leased address and the container that holds it, as `NODE/CONTAINER`.
+    pub(crate) fn leases(&self) -> BTreeMap<IpAddr, String> {
+        leases(self.server.rest())
+    }
+
+    /// Nothing is leased, no link is left on a node, and every address is accounted for.
+    #[track_caller]
+    pub(crate) fn assert_empty(&self) {
+        assert_eq!(self.leases(), BTreeMap::new(), "nothing is leased");
+        for node in &self.nodes {
+            let links = node.run("ip -brief link show type veth").expect("runs");
+            assert_eq!(links.lines().count(), 1, "the uplink alone: {links}");
+        }
+        assert_accounted(self.server.rest());
+    }
+}
+
+/// A runtime on each node, on a network of Debian's bridge with this `ipam`.
+pub(crate) fn runtimes<'a>(nodes: &'a [Namespace; 2], ipam: &Value) -> [Runtime<'a>; 2] {
+    let network = json!({
+        "cniVersion": "1.0.0", "name": "pods", "type": "bridge", "bridge": "br0", "ipam": ipam
+    });
+    let cni_path = cni_path();
+    nodes
+        .each_ref()
+        .map(|node| Runtime::new(node, network.clone(), &cni_path))
+}
+
+/// Hands what waits in a node's spool to the server.
+#[track_caller]
+pub(crate) fn flush(node: &Namespace) {
+    let plugin = binaries::path("cluster-ipam");
+    let output = node.command(plugin).arg("flush").output().expect("runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "flush on {}: {said}", node.name());
+}
+
+/// Where plugins are looked for.
+pub(crate) fn cni_path() -> String {
+    let ours = binaries::folder().expect("the binaries build");
+    format!("{MAIN_PLUGINS}:{}", ours.display())
+}
+
+#[track_caller]
+pub(crate) fn create_pool(rest: &Rest, pool: &Value) {
+    rest.post("/v1/pools", pool).expect("an answer").expect(201);
+}
+
+/// Every leased address and the container that holds it, as `NODE/CONTAINER`.
+pub(crate) fn leases(rest: &Rest) -> BTreeMap<IpAddr, String> {
+    let list = rest
+        .get("/v1/leases?limit=1000")
+        .expect("an answer")
+        .expect(200);
+    let leases: Vec<ipam_api::Lease> =
+        serde_json::from_value(list["items"].clone()).expect("leases");
+    leases
+        .into_iter()
+        .map(|lease| {
+            let holder = format!(
+                "{}/{}",
+                lease.attachment.node, lease.attachment.container_id
+            );
+            (lease.address.ip(), holder)
+        })
+        .collect()
+}
+
+/// `free + leased + cooling + quarantined + reserved = size` in every pool.
+#[track_caller]
+pub(crate) fn assert_accounted(rest: &Rest) {
+    let list = rest.get("/v1/pools").expect("an answer").expect(200);
+    let pools: Vec<ipam_api::Pool> = serde_json::from_value(list["items"].clone()).expect("pools");
+    assert!(!pools.is_empty());
+    for pool in pools {
+        let usage = &pool.usage;
+        let exact = |text: &str| text.parse::<u128>().expect("a number");
+        let used = usage.leased + usage.cooling + usage.quarantined + usage.reserved;
+        assert_eq!(
+            exact(&usage.free_exact) + u128::from(used),
+            exact(&usage.size_exact),
+            "{}: {usage:?}",
+            pool.name
+        );
+    }
+}
+
+/// The addresses of an ADD's result.
+#[track_caller]
+pub(crate) fn addresses(result: &Value) -> Vec<IpAddr> {
+    let ips = result["ips"].as_array().expect("ips");
+    ips.iter()
+        .map(|ip| {
+            let text = ip["address"].as_str().expect("an address");
+            let (address, _) = text.split_once('/').expect("a prefix length");
+            address.parse().expect("an address")
+        })
+        .collect()
+}
