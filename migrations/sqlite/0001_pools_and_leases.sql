@@ -233,6 +233,8 @@ create table history (
 ) strict;
 
 create index history_address on history (vrf_id, address, released_at, id);
+-- What was released lately, whatever its address.
+create index history_released on history (released_at);
 
 -- Each change of a pool, with its settings after it.
 create table pool_change (

@@ -116,7 +116,11 @@ fn nobodys() -> [(IpAddr, IpAddr, &'static str); 5] {
             v4([255; 4]),
             "which is the limited broadcast address",
         ),
-        (unspecified, unspecified, "which is the unspecified address"),
+        (
+            unspecified,
+            IpAddr::from([0, 0, 0, 0, 0xffff, 0xffff, 0xffff, 0xffff]),
+            "which are unspecified, loopback and IPv4 in IPv6",
+        ),
         (
             IpAddr::from([0xff00, 0, 0, 0, 0, 0, 0, 0]),
             IpAddr::from([0xffffu16; 8]),

@@ -27,9 +27,11 @@ impl Books {
         let counters = tx.lock_counters(&pool_ids).await?;
         let wall = tx.wall_clock().await?;
         let last = counters.iter().map(|counter| counter.last_at).max();
+        // Also what is written down is not led astray by a clock that has jumped: it would stay there for good.
+        let rest = clock.rested_until(wall);
         let times = Times {
-            now: last.map_or(wall, |last: Moment| last.max(wall)),
-            rest: clock.rested_until(wall),
+            now: last.map_or(rest, |last: Moment| last.max(rest)),
+            rest,
         };
         let mut pools = BTreeMap::new();
         for pool in tx.pools_by_id(&pool_ids).await? {

@@ -8,13 +8,14 @@ use std::collections::HashSet;
 use ipam_api::{Attachment, GcRequest};
 
 use super::clock::Clock;
+use super::moment::Moment;
 use super::nodes::{self, Identity};
 use super::order;
 use super::releases::Holdings;
 use super::retry::{finish, retry};
 use super::rows::AttachmentRow;
-use super::statements::{Database, Statements};
-use crate::error::Result;
+use super::statements::{Database, PoolStatements, Statements};
+use crate::error::{Error, Result};
 
 /// Attachments per transaction.
 const PAGE: i64 = 500;
@@ -24,16 +25,24 @@ pub(super) async fn collect<D: Database>(db: &D, gc: &GcRequest) -> Result<u64> 
     let valid: HashSet<(&str, &str)> = (gc.valid.iter())
         .map(|valid| (valid.container_id.as_str(), valid.ifname.as_str()))
         .collect();
+    let arrival = retry::<D, _, _>("collect", || now(db)).await?;
     let mut after = (String::new(), String::new());
     let mut released = 0;
     loop {
-        let page = retry::<D, _, _>("collect", || collect_page(db, gc, &valid, &after)).await?;
+        let page = || collect_page(db, gc, &valid, &after, arrival);
+        let page = retry::<D, _, _>("collect", page).await?;
         released += page.released;
         match page.last {
             Some(last) => after = last,
             None => return Ok(released),
         }
     }
+}
+
+async fn now<D: Database>(db: &D) -> Result<Moment> {
+    let mut tx = db.read().await?;
+    let now = tx.wall_clock().await;
+    finish::<D, _>(tx, now.map_err(Error::from)).await
 }
 
 struct Page {
@@ -47,9 +56,10 @@ async fn collect_page<D: Database>(
     gc: &GcRequest,
     valid: &HashSet<(&str, &str)>,
     after: &(String, String),
+    arrival: Moment,
 ) -> Result<Page> {
     let mut tx = db.begin().await?;
-    let outcome = work(&mut tx, db.clock(), gc, valid, after).await;
+    let outcome = work(&mut tx, db.clock(), gc, valid, after, arrival).await;
     finish::<D, _>(tx, outcome).await
 }
 
@@ -59,8 +69,10 @@ async fn work<T: Statements>(
     gc: &GcRequest,
     valid: &HashSet<(&str, &str)>,
     after: &(String, String),
+    arrival: Moment,
 ) -> Result<Page> {
-    check_identity(tx, gc).await?;
+    let admitted = nodes::admit(tx, &[identity(gc)]).await?;
+    admitted.into_values().collect::<Result<()>>()?;
     let after = (after.0.as_str(), after.1.as_str());
     let holders = (tx.holders_on(&gc.cluster, &gc.node, &gc.network, after, PAGE)).await?;
     let last = (holders.last()).filter(|_| holders.len() as i64 == PAGE);
@@ -73,9 +85,13 @@ async fn work<T: Statements>(
     let mut released = 0;
     if !suspects.is_empty() {
         let mut holdings = Holdings::lock(tx, suspects.iter().cloned()).await?;
+        nodes::check_presence(tx, identity(gc)).await??;
         for key in &suspects {
+            let held_since = holdings.held_since(key);
             released += holdings.change(key, |row| {
-                let is_garbage = order::is_garbage(row, gc);
+                let arrived_before = held_since.is_some_and(|since| since < arrival);
+                let is_garbage =
+                    order::is_garbage(row, gc) && (arrived_before || order::is_ordered(row, gc));
                 if is_garbage {
                     order::note_collected(row, gc);
                 }
@@ -87,13 +103,11 @@ async fn work<T: Statements>(
     Ok(Page { released, last })
 }
 
-async fn check_identity<T: Statements>(tx: &mut T, gc: &GcRequest) -> Result<()> {
-    let identity = Identity {
+fn identity(gc: &GcRequest) -> Identity<'_> {
+    Identity {
         cluster: &gc.cluster,
         node: &gc.node,
         machine_id: gc.machine_id.as_deref(),
         boot_id: gc.boot_id.as_deref(),
-    };
-    let admitted = nodes::admit(tx, &[identity]).await?;
-    admitted.into_values().collect()
+    }
 }

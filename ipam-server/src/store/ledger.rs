@@ -39,6 +39,13 @@ pub(super) struct Taken {
     free_at: Moment,
 }
 
+/// What of a pool rests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Resting {
+    pub(super) count: i64,
+    pub(super) next_free_at: Option<Moment>,
+}
+
 /// A never-used interval in memory, keyed by its first address.
 #[derive(Clone, Copy, Debug)]
 struct Piece {
@@ -56,6 +63,7 @@ pub(super) struct Ledger {
     /// How many addresses the batch may want from here.
     pub(super) demand: usize,
     times: Times,
+    resting: Option<Resting>,
     removals: Vec<IntervalRow>,
     fresh: BTreeMap<Addr, Piece>,
     /// Up to here, exclusively, `fresh` has all there is; none when it has all.
@@ -79,6 +87,7 @@ impl Ledger {
             layout: Layout::of_row(&pool),
             demand: 0,
             times,
+            resting: None,
             removals,
             fresh: BTreeMap::new(),
             fresh_read_to: Some(counter.fresh_from),
@@ -94,6 +103,20 @@ impl Ledger {
     /// Whether the pool leases new addresses.
     pub(super) fn is_ready(&self) -> bool {
         self.pool.state == "ready"
+    }
+
+    /// How many addresses rest, and until when the first of them does. Counted once per transaction, however many claims
+    /// find the pool exhausted.
+    pub(super) async fn resting<T: Statements>(&mut self, tx: &mut T) -> Answer<Resting> {
+        if let Some(resting) = self.resting {
+            return Ok(resting);
+        }
+        let resting = Resting {
+            count: tx.cooling(self.pool.id, self.times.rest).await?,
+            next_free_at: tx.next_free_at(self.pool.id, self.times.rest).await?,
+        };
+        self.resting = Some(resting);
+        Ok(resting)
     }
 
     /// Takes the next address, if there is one.
@@ -260,8 +283,17 @@ impl Ledger {
         }
     }
 
+    /// As many rows as the batch may want; more where rows of a removal may have to be passed.
+    fn read_ahead(&self) -> usize {
+        if self.removals.is_empty() {
+            self.demand.clamp(1, READ_AHEAD)
+        } else {
+            READ_AHEAD
+        }
+    }
+
     async fn read_fresh<T: Statements>(&mut self, tx: &mut T, from: Addr) -> Answer<()> {
-        let limit = self.demand.clamp(1, READ_AHEAD);
+        let limit = self.read_ahead();
         let rows = tx.fresh_ranges(self.pool.id, from, limit as i64).await?;
         self.fresh_read_to = (rows.len() == limit)
             .then(|| rows.last().map(|row| row.first.next()))
@@ -277,7 +309,7 @@ impl Ledger {
         tx: &mut T,
         from: (Moment, Addr),
     ) -> Answer<()> {
-        let limit = self.demand.clamp(1, READ_AHEAD);
+        let limit = self.read_ahead();
         let rows = tx
             .returned_ranges(self.pool.id, from, self.times.rest, limit as i64)
             .await?;

@@ -46,9 +46,13 @@ pub(super) async fn admit<'a, T: Statements>(
 ) -> Answer<BTreeMap<Identity<'a>, Result<()>>> {
     let known = known_nodes(tx, identities).await?;
     let mut answers = BTreeMap::new();
-    // In the order of names, because rows are locked on the way.
-    let in_order: BTreeSet<_> = identities.iter().copied().collect();
+    // In the order of names, because rows are locked on the way; of one name in the order of arrival.
+    let mut in_order = identities.to_vec();
+    in_order.sort_by_key(Identity::name);
     for identity in in_order {
+        if answers.contains_key(&identity) {
+            continue;
+        }
         let says_nothing = identity.machine_id.is_none() && identity.boot_id.is_none();
         let row = known.get(&identity.name());
         if says_nothing || row.is_some_and(|row| identity.is_known_as(row)) {
@@ -58,6 +62,30 @@ pub(super) async fn admit<'a, T: Statements>(
         }
     }
     Ok(answers)
+}
+
+/// Refuses an identity whose boot is not the node's present one (any more).
+///
+/// For after the locks of attachments, where the node itself must not be locked any more: a claim of the node's next boot
+/// may have been waited for, and it commits that boot together with its leases.
+pub(super) async fn check_presence<T: Statements>(
+    tx: &mut T,
+    identity: Identity<'_>,
+) -> Answer<Result<()>> {
+    let Some(said) = identity.boot_id else {
+        return Ok(Ok(()));
+    };
+    let known = known_nodes(tx, &[identity]).await?;
+    let present = known
+        .get(&identity.name())
+        .and_then(|node| node.boot_id.as_deref());
+    if present.is_none_or(|present| present == said) {
+        return Ok(Ok(()));
+    }
+    let present = present.unwrap_or_default();
+    Ok(Err(identity.conflict(format!(
+        "boot {said} asks, but the node is in boot {present} by now"
+    ))))
 }
 
 /// Whether the boot is one that the node has left.

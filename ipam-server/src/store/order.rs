@@ -72,6 +72,11 @@ pub(super) fn is_garbage(row: &AttachmentRow, gc: &GcRequest) -> bool {
     }
 }
 
+/// Whether the GC and the attachment's claim tell themselves which was first; if not, the order of arrival counts.
+pub(super) fn is_ordered(row: &AttachmentRow, gc: &GcRequest) -> bool {
+    gc.issued.is_some() && row.claim_issued.is_some()
+}
+
 /// Notes a GC that freed the attachment's leases.
 pub(super) fn note_collected(row: &mut AttachmentRow, gc: &GcRequest) {
     note_released(row, gc.boot_id.as_deref(), gc.issued);

@@ -6,10 +6,11 @@ use super::clock::Clock;
 use super::cursor::page_of;
 use super::moment::Moment;
 use super::retry::{finish, retry};
-use super::rows::{CounterRow, FreeRow, IntervalRow, PoolChangeRow, PoolRow};
+use super::rows::{CounterRow, IntervalRow, PoolChangeRow, PoolRow};
 use super::settings::{are_alike, row_of, settings_of};
 use super::shown::pool_of;
 use super::statements::{Database, Statements};
+use super::surgery::put_in;
 use super::usage::usage_of;
 use super::{Cursor, PoolSummary, Versioned};
 use crate::error::{Error, Result};
@@ -76,10 +77,10 @@ async fn insert_or_find<T: Statements>(
     let layout = Layout::of_row(&row);
     check_subnet(tx, &row).await?;
     check_ranges(tx, &row, &layout).await?;
-    let now = tx.wall_clock().await?;
+    let now = clock.rested_until(tx.wall_clock().await?);
     (row.created_at, row.updated_at) = (now, now);
     row.id = insert(tx, &row).await?;
-    fill(tx, &row, &layout).await?;
+    fill(tx, &row, &layout, now).await?;
     let settings = serde_json::to_value(settings_of(&row)?).map_err(Error::internal)?;
     tx.insert_pool_change(&row.name, now, "create", &settings)
         .await?;
@@ -161,36 +162,31 @@ fn meet(one: Interval, other: Interval) -> bool {
     one.first.is_v4() == other.first.is_v4() && one.overlaps(other)
 }
 
-/// Gives a new pool its ranges, its free space and its counter.
-async fn fill<T: Statements>(tx: &mut T, row: &PoolRow, layout: &Layout) -> Result<()> {
+/// Gives a new pool its ranges, its free space and its counter. `rest`: up to when released addresses have rested; those of
+/// a pool that was here before may not have.
+async fn fill<T: Statements>(
+    tx: &mut T,
+    row: &PoolRow,
+    layout: &Layout,
+    rest: Moment,
+) -> Result<()> {
     let ranges = interval_rows(row.id, &layout.ranges);
     tx.replace_ranges(row.vrf_id, row.id, &ranges).await?;
-    let free: Vec<_> = layout
-        .leasable
-        .iter()
-        .map(|interval| FreeRow {
-            pool_id: row.id,
-            first: interval.first,
-            last: interval.last,
-            free_at: Moment::NEVER,
-        })
-        .collect();
-    tx.insert_free(&free).await?;
-    let first = free.first().map_or(row.subnet_first, |free| free.first);
-    tx.insert_counter(&CounterRow {
+    let mut counter = CounterRow {
         pool_id: row.id,
         leased: 0,
         leased_reserved: 0,
         quarantined: 0,
         returned: 0,
-        fresh_from: first,
+        fresh_from: row.subnet_first,
         returned_from_at: Moment::NEVER,
         returned_from: row.subnet_first,
         returned_first: false,
         probe_at: row.created_at,
         last_at: row.created_at,
-    })
-    .await?;
+    };
+    put_in(tx, row, &mut counter, &layout.leasable, rest).await?;
+    tx.insert_counter(&counter).await?;
     Ok(())
 }
 

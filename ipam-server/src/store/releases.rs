@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::Releasing;
 use super::books::Books;
 use super::clock::Clock;
+use super::moment::Moment;
 use super::nodes::{self, Identity};
 use super::order;
 use super::retry::{finish, retry};
@@ -54,9 +55,10 @@ async fn work<T: Statements>(
     clock: &Clock,
     releases: &[Releasing],
 ) -> Result<Vec<u64>> {
-    let earlier = earlier_boots(tx, releases).await?;
     let keys = releases.iter().map(|one| one.release.attachment());
     let mut holdings = Holdings::lock(tx, keys).await?;
+    // After the locks: a claim of the node's next boot may have been waited for, and it commits its boot with itself.
+    let earlier = earlier_boots(tx, releases).await?;
     let mut counts = Vec::with_capacity(releases.len());
     for (one, earlier) in releases.iter().zip(earlier) {
         let key = one.release.attachment();
@@ -163,6 +165,12 @@ impl Holdings {
         count
     }
 
+    /// When the attachment's oldest lease was made.
+    pub(super) fn held_since(&self, key: &Attachment) -> Option<Moment> {
+        let holding = self.by_key.get(key)?;
+        holding.leases.iter().map(|lease| lease.created_at).min()
+    }
+
     /// Frees only the lease of this entry; false when it is not held.
     fn free_entry(&mut self, key: &Attachment, id: Uuid, entry: i32) -> bool {
         let Some(holding) = self
@@ -199,7 +207,9 @@ impl Holdings {
         let now = books.times.now;
         let (mut changed, mut unmarked) = (Vec::new(), Vec::new());
         for mut holding in self.by_key.into_values() {
-            if holding.leases.is_empty() && holding.row.released_at.is_none() {
+            // A newer mark is kept as long as a first one.
+            let marked = holding.noted || holding.row.released_at.is_none();
+            if holding.leases.is_empty() && marked {
                 holding.row.released_at = Some(now);
                 holding.noted = true;
             }

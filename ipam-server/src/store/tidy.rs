@@ -25,16 +25,24 @@ pub(super) async fn tidy<D: Database>(db: &D, keep: Duration) -> Result<bool> {
     .await?;
     let mut more = false;
     for pool_id in left.removals {
-        more |= remove_chunk(db, pool_id).await?;
+        more |= unless_busy(pool_id, remove_chunk(db, pool_id).await);
     }
     for pool_id in left.deletions {
-        more |= purge_chunk(db, pool_id).await?;
+        more |= unless_busy(pool_id, purge_chunk(db, pool_id).await);
     }
     // After a jump of the wall clock what is young looks old: only the part that can be believed counts.
     let now = db.clock().rested_until(left.now);
     more |= prune_history(db, now.minus(keep)).await?;
     more |= prune_marks(db, now.minus(MARKS_KEPT)).await?;
     Ok(more)
+}
+
+/// Whether there is more to do. A pool whose lock could not be had has its turn in the next round; the others' work goes on.
+fn unless_busy(pool_id: i64, done: Result<bool>) -> bool {
+    done.unwrap_or_else(|error| {
+        tracing::warn!(pool.id = pool_id, %error, "what is left of a change of this pool has to wait");
+        false
+    })
 }
 
 /// What a crash left, and the time.

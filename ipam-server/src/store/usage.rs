@@ -11,9 +11,10 @@ use crate::pool::{Layout, count};
 /// What JSON numbers hold exactly in every language.
 const JSON_MAX: u128 = (1 << 53) - 1;
 
-/// The time that a change of a pool is written down with: never earlier than what was used for it before.
-pub(super) fn time_for(counter: &CounterRow, wall: Moment) -> Moment {
-    wall.max(counter.last_at)
+/// The time that a change of a pool is written down with: never earlier than what was used for it before. `clock`: the
+/// wall clock, as far as it can be believed.
+pub(super) fn time_for(counter: &CounterRow, clock: Moment) -> Moment {
+    clock.max(counter.last_at)
 }
 
 /// A pool's usage in the transaction's eyes.

@@ -63,7 +63,7 @@ fn a_refusal_names_the_field_and_its_value() {
             "::/0",
             "name",
             json!("p"),
-            "subnet ::/0: it holds addresses of ::-::, which is the unspecified address",
+            "subnet ::/0: it holds addresses of ::-::ffff:ffff:ffff:ffff, which are unspecified, loopback and IPv4 in IPv6",
         ),
         (
             "ff02::/64",

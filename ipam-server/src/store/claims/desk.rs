@@ -85,6 +85,11 @@ pub(super) async fn open<'a, T: Statements>(
     for desk in &mut desks {
         desk.held = held.remove(&desk.row.id).unwrap_or_default();
         desk.held.sort_by_key(|lease| lease.entry);
+        if desk.is_of_another_boot()
+            && let Err(error) = nodes::check_presence(tx, identity(desk.claim)).await?
+        {
+            desk.state = State::Refused(error);
+        }
     }
     Ok(desks)
 }
@@ -150,7 +155,8 @@ impl<'a> Desk<'a> {
             self.ask(pools)
         } else if self.is_satisfied(pools) {
             self.show_held(pools)
-        } else if self.is_of_an_earlier_boot() {
+        } else if self.is_of_another_boot() {
+            // An earlier one: the node is in the claim's.
             self.ask(pools)
         } else {
             State::Refused(Error::AttachmentDiffers {
@@ -178,7 +184,7 @@ impl<'a> Desk<'a> {
             })
     }
 
-    fn is_of_an_earlier_boot(&self) -> bool {
+    fn is_of_another_boot(&self) -> bool {
         let (then, now) = (&self.row.claim_boot, &self.claim.boot_id);
         then.is_some() && now.is_some() && then != now
     }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::super::addr::Addr;
 use super::super::books::Books;
+use super::super::ledger::Resting;
 use super::super::statements::{Answer, Statements};
 use super::desk::Ask;
 use crate::error::Error;
@@ -28,8 +29,11 @@ pub(super) async fn exhausted<T: Statements>(
             reasons.push(format!("pool {name:?} is {}", ledger.pool.state));
             continue;
         }
-        let cooling = tx.cooling(listed.id, rest).await?;
-        if let Some(free_at) = tx.next_free_at(listed.id, rest).await? {
+        let Resting {
+            count: cooling,
+            next_free_at,
+        } = ledger.resting(tx).await?;
+        if let Some(free_at) = next_free_at {
             let earliest = next_free.unwrap_or(free_at);
             next_free = Some(free_at.min(earliest));
         }

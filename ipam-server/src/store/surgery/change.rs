@@ -29,7 +29,10 @@ pub(in crate::store) async fn change<D: Database>(
     for _ in 0..ROUNDS {
         match first_step(db, name, patch, if_match).await? {
             Attempt::Done(pool) => {
-                finish_removals(db, pool.id).await?;
+                // The change holds; what is left to clear is leased no more, and `tidy` clears it too.
+                if let Err(error) = finish_removals(db, pool.id).await {
+                    tracing::warn!(pool.name = name, %error, "removed space is cleared later");
+                }
                 return show(db, name).await;
             }
             Attempt::InTheWay(leases) => return Err(leases.into_error()),
@@ -120,8 +123,8 @@ async fn apply<T: Statements>(
     if are_alike(&pool, &after)? {
         return Ok(Attempt::Done(pool));
     }
-    let wall = tx.wall_clock().await?;
-    let now = time_for(&counter, wall);
+    let rest = clock.rested_until(tx.wall_clock().await?);
+    let now = time_for(&counter, rest);
     let layouts = Layouts {
         old: Layout::of_row(&pool),
         new: Layout::of_row(&after),
@@ -131,7 +134,7 @@ async fn apply<T: Statements>(
         if let Some(refused) = refused {
             return Ok(refused);
         }
-        reshape(tx, &pool, &layouts, &mut counter, clock.rested_until(wall)).await?;
+        reshape(tx, &after, &layouts, &mut counter, rest).await?;
     }
     counter.last_at = now;
     tx.save_counters(std::slice::from_ref(&counter)).await?;

@@ -5,6 +5,7 @@ use ipam_api::DryRun;
 use super::removal::purge;
 use super::{Attempt, InTheWay, SHOWN_MAX, check_version, lock};
 use crate::error::{Error, Result};
+use crate::store::clock::Clock;
 use crate::store::pools::find;
 use crate::store::retry::{finish, retry};
 use crate::store::rows::{CounterRow, PoolRow};
@@ -31,7 +32,7 @@ pub(super) async fn first_step<D: Database>(
 ) -> Result<Attempt<i64>> {
     retry::<D, _, _>("delete_pool", || async {
         let mut tx = db.begin().await?;
-        let outcome = mark(&mut tx, name, if_match).await;
+        let outcome = mark(&mut tx, db.clock(), name, if_match).await;
         finish::<D, _>(tx, outcome).await
     })
     .await
@@ -39,6 +40,7 @@ pub(super) async fn first_step<D: Database>(
 
 async fn mark<T: Statements>(
     tx: &mut T,
+    clock: &Clock,
     name: &str,
     if_match: Option<i64>,
 ) -> Result<Attempt<i64>> {
@@ -48,7 +50,7 @@ async fn mark<T: Statements>(
         let leases = all_leases(tx, pool, &counter).await?;
         return Ok(Attempt::InTheWay(Box::new(leases)));
     }
-    let now = time_for(&counter, tx.wall_clock().await?);
+    let now = time_for(&counter, clock.rested_until(tx.wall_clock().await?));
     let settings = serde_json::to_value(settings_of(&pool)?).map_err(Error::internal)?;
     tx.insert_pool_change(name, now, "delete", &settings)
         .await?;

@@ -16,6 +16,7 @@ use ipam_api::{DryRun, Lease};
 pub(super) use change::{change, try_change};
 pub(super) use delete::{delete, try_delete};
 pub(super) use removal::{purge_chunk, remove_chunk};
+pub(super) use space::put_in;
 
 use super::pools::find;
 use super::rows::{CounterRow, HeldRow, PoolRow};

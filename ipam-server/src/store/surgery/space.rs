@@ -113,7 +113,7 @@ fn behind(row: &FreeRow, interval: Interval) -> Option<FreeRow> {
 
 /// Puts these intervals into the pool's free space: as never used, but for addresses that are leased, and for those that
 /// were released so lately that they rest. `rest`: up to when released addresses have rested.
-pub(super) async fn put_in<T: Statements>(
+pub(in crate::store) async fn put_in<T: Statements>(
     tx: &mut T,
     pool: &PoolRow,
     counter: &mut CounterRow,

@@ -2,6 +2,7 @@
 
 mod connections;
 mod exercise;
+mod overtaken;
 mod plans;
 mod schema;
 pub(super) mod stage;

@@ -144,6 +144,7 @@ fn a_crash_in_a_deletion_leaves_nothing_to_see_and_tidy_ends_it() {
 
         while store.tidy(WEEK).await.expect("tidied") {}
         store.create_pool(&again).await.expect("created");
-        assert_eq!(parts(&store).await, (253, 0, 0, 0));
+        // What was released a moment ago rests in the new pool too.
+        assert_eq!(parts(&store).await, (214, 0, 39, 0));
     });
 }
