@@ -2,4 +2,5 @@
 
 mod http;
 mod model;
+mod race;
 mod store;

@@ -72,7 +72,8 @@ fn ensure_vlan_link<'a>(
         return Ok(present);
     }
     let end_name = link::random_name()?;
-    let mut end = LinkMessageBuilder::<LinkUnspec>::new().name(&end_name).up();
+    // The peer cannot be up in the same message: it has no other end at that moment.
+    let mut end = LinkMessageBuilder::<LinkUnspec>::new().name(&end_name);
     let mut message = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
         .name(&name)
         .up();

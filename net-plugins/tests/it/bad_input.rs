@@ -302,3 +302,22 @@ fn an_address_that_the_kernel_refuses_is_named() {
     assert!(text.contains("file exists"), "{text}");
     host.assert_like(&before, "after the refusals");
 }
+
+#[test]
+fn a_container_with_ipv6_switched_off_gets_it_back_when_ipam_gives_such_an_address() {
+    if !ready() {
+        return;
+    }
+    let host = Host::new();
+    for plugin in ["bridge", "routed"] {
+        let pod = host.container();
+        for place in ["all", "default"] {
+            pod.write_sysctl(&format!("ipv6/conf/{place}/disable_ipv6"), "1");
+        }
+        let conf = bridge(host.host_local(&["10.9.0.0/24", "fd00:9::/64"]));
+        let conf = with(&conf, json!({"isGateway": true}));
+        host.call(plugin, &pod).add(&conf);
+        assert!(pod.reaches("fd00:9::1"), "{plugin}");
+        host.call(plugin, &pod).del(&conf);
+    }
+}

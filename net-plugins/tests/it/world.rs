@@ -153,7 +153,9 @@ impl Host {
     pub(crate) fn new() -> Host {
         let net = Namespace::new("host");
         // Else every link of the host changes once more, a second after it came up.
-        net.write_sysctl("ipv6/conf/default/accept_dad", "0");
+        if Path::new("/proc/sys/net/ipv6").exists() {
+            net.write_sysctl("ipv6/conf/default/accept_dad", "0");
+        }
         Host {
             net,
             folder: tempfile::tempdir().unwrap(),

@@ -28,41 +28,44 @@ pub fn folder() -> Result<&'static Path> {
 /// # Panics
 /// When the build fails, or builds no binary of this name.
 pub fn path(name: &str) -> PathBuf {
+    built(Path::new(name))
+}
+
+/// The example of this name.
+///
+/// # Panics
+/// As [`path`].
+pub fn example(name: &str) -> PathBuf {
+    built(&Path::new("examples").join(name))
+}
+
+fn built(name: &Path) -> PathBuf {
     let file = folder().expect("the binaries build").join(name);
     assert!(
         file.is_file(),
-        "no package of the workspace builds a binary {name}: {} is missing",
+        "no package of the workspace builds {}",
         file.display()
     );
     file
 }
 
-/// An example of the root package, built on the first call.
-///
-/// # Panics
-/// When the build fails.
-pub fn example(name: &str) -> PathBuf {
-    let folder = cargo_build(&["--package", "cluster-ipam", "--example", name]);
-    folder
-        .expect("the example builds")
-        .join("examples")
-        .join(name)
-}
-
+/// Examples are built too because they are what needs the dev-dependencies: so cargo chooses the same features for every
+/// crate as it does for `cargo test` at the root, and builds none of them twice.
 fn build() -> Result<PathBuf> {
-    cargo_build(&["--workspace", "--bins"])
-}
-
-fn cargo_build(what: &[&str]) -> Result<PathBuf> {
     let folder = profile_folder()?;
     let target = folder.parent().context("a profile's folder has a parent")?;
     let name = folder
         .file_name()
         .and_then(|name| name.to_str())
         .context("a profile's folder has a name")?;
-    let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--quiet"])
-        .args(what)
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (variable, _) in env::vars_os() {
+        if variable.to_str().is_some_and(is_of_this_package) {
+            command.env_remove(variable);
+        }
+    }
+    let output = command
+        .args(["build", "--quiet", "--workspace", "--bins", "--examples"])
         .arg("--profile")
         // The folder of the profile `dev` has another name than the profile.
         .arg(if name == "debug" { "dev" } else { name })
@@ -73,13 +76,20 @@ fn cargo_build(what: &[&str]) -> Result<PathBuf> {
         .context("cargo does not start")?;
     if !output.status.success() {
         bail!(
-            "cargo build {}: {}\n{}",
-            what.join(" "),
+            "cargo build of the workspace's binaries: {}\n{}",
             output.status,
             String::from_utf8_lossy(&output.stderr)
         );
     }
     Ok(folder)
+}
+
+/// Whether cargo set this variable for the test. Build scripts that look at their own package's (ring's does) would be
+/// run again for it, and all that depends on them built again, now and by the next `cargo test`.
+fn is_of_this_package(variable: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "OUT_DIR"]
+        .iter()
+        .any(|prefix| variable.starts_with(prefix))
 }
 
 /// `target/debug` of `target/debug/deps/test-0123` and of `target/debug/examples/name`.

@@ -355,9 +355,9 @@ impl SpaceStatements for Tx {
              select pool_id, first, last
              from unnest($1::bigint[], $2::inet[], $3::inet[]) as new (pool_id, first, last)",
         )
-        .bind(removals.iter().map(|row| row.pool_id).collect::<Vec<_>>())
-        .bind(removals.iter().map(|row| row.first).collect::<Vec<_>>())
-        .bind(removals.iter().map(|row| row.last).collect::<Vec<_>>())
+        .bind(column!(removals, pool_id))
+        .bind(column!(removals, first))
+        .bind(column!(removals, last))
         .execute(self.connection())
         .await?;
         Ok(())

@@ -95,7 +95,8 @@ impl Driver {
 
     /// Whether the server knows that the node has left the boot before this one.
     fn has_left(&self) -> bool {
-        self.model.seen_boot == Some(self.boot) && self.boot > 1
+        let seen = |boot| self.model.seen_boots.contains(&boot);
+        seen(self.boot) && seen(self.boot - 1)
     }
 
     pub(super) async fn step(&mut self, op: &Op) {

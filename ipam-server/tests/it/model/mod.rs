@@ -8,6 +8,7 @@ mod ops;
 mod space;
 mod verbs;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ipam_server::store::Store;
@@ -60,29 +61,28 @@ fn explore(url: &str, reuse_delay_s: u32) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let store = runtime.block_on(open(url));
     let deadline = Instant::now() + budget();
-    let case = std::sync::atomic::AtomicUsize::new(0);
+    let case = AtomicUsize::new(0);
     let config = Config {
-        cases: 100_000,
-        max_shrink_iters: 400,
+        cases: 1,
+        max_shrink_iters: 5_000,
+        max_shrink_time: 20_000,
         failure_persistence: None,
         ..Config::default()
     };
-    let outcome = TestRunner::new(config).run(&ops::sequences(), |sequence| {
-        let failing = case.load(std::sync::atomic::Ordering::Relaxed) == usize::MAX;
-        if !failing && Instant::now() > deadline {
-            return Ok(());
+    while Instant::now() < deadline {
+        // A runner stops for good after its cases.
+        let outcome = TestRunner::new(config.clone()).run(&ops::sequences(), |sequence| {
+            let number = case.fetch_add(1, Ordering::Relaxed);
+            let run = runtime.spawn(run(store.clone(), number, reuse_delay_s, sequence));
+            runtime
+                .block_on(run)
+                .map_err(|panicked| TestCaseError::fail(panic_text(panicked)))
+        });
+        match outcome {
+            Ok(()) => {}
+            Err(TestError::Fail(reason, sequence)) => panic!("{reason}\nby {sequence:#?}"),
+            Err(other) => panic!("{other}"),
         }
-        let number = case.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let store = store.clone();
-        let run = runtime.spawn(run(store, number, reuse_delay_s, sequence));
-        runtime
-            .block_on(run)
-            .map_err(|panicked| TestCaseError::fail(panic_text(panicked)))
-    });
-    match outcome {
-        Ok(()) => {}
-        Err(TestError::Fail(reason, sequence)) => panic!("{reason}\nby {sequence:#?}"),
-        Err(other) => panic!("{other}"),
     }
     let done = case.into_inner();
     assert!(done > 3, "only {done} sequences in {:?}", budget());
@@ -91,10 +91,10 @@ fn explore(url: &str, reuse_delay_s: u32) {
 
 fn panic_text(panicked: tokio::task::JoinError) -> String {
     match panicked.try_into_panic() {
-        Ok(payload) => payload
-            .downcast_ref::<String>()
-            .cloned()
-            .unwrap_or_else(|| "a panic without a text".to_owned()),
+        Ok(payload) => match payload.downcast::<String>() {
+            Ok(text) => *text,
+            Err(other) => format!("{:?}", other.downcast::<&str>()),
+        },
         Err(error) => error.to_string(),
     }
 }

@@ -1,6 +1,6 @@
 //! The model of attachments and of the order of verbs (DESIGN §2.3 to §2.7).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ops::CONTAINERS;
 use super::space::{Space, address};
@@ -53,8 +53,8 @@ pub(super) enum Expected {
 pub(super) struct Model {
     pub(super) spaces: Vec<Space>,
     pub(super) attached: Vec<Attached>,
-    /// The boot that the node was last seen in.
-    pub(super) seen_boot: Option<usize>,
+    /// The boots that the node was seen in.
+    pub(super) seen_boots: BTreeSet<usize>,
     pub(super) operation: usize,
 }
 
@@ -63,7 +63,7 @@ impl Model {
         Self {
             spaces: (0..pools).map(|pool| Space::new(pool, rests)).collect(),
             attached: vec![Attached::default(); CONTAINERS],
-            seen_boot: None,
+            seen_boots: BTreeSet::new(),
             operation: 0,
         }
     }
@@ -152,7 +152,7 @@ impl Model {
 
     /// Notes that a claim was answered with what is held.
     pub(super) fn keep(&mut self, container: usize, stamp: Stamp) {
-        self.seen_boot = stamp.boot.or(self.seen_boot);
+        self.seen_boots.extend(stamp.boot);
         self.attached[container].note_claim(stamp);
     }
 
@@ -217,7 +217,7 @@ impl Model {
 
     /// A GC by the node.
     pub(super) fn collect(&mut self, valid: &[bool], stamp: Stamp) -> u64 {
-        self.seen_boot = stamp.boot.or(self.seen_boot);
+        self.seen_boots.extend(stamp.boot);
         let mut count = 0;
         for container in 0..CONTAINERS {
             let attached = &mut self.attached[container];

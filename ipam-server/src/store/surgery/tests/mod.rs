@@ -12,6 +12,7 @@ macro_rules! first_step {
 
 mod crash;
 mod dry;
+mod race;
 mod random;
 mod space;
 
