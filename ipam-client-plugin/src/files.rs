@@ -10,12 +10,13 @@ pub(crate) fn make_private(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
-    if let Some(parent) = dir.parent() {
-        fs::create_dir_all(parent)?;
-    }
+    let parent = dir.parent().unwrap_or(dir);
+    fs::create_dir_all(parent)?;
     match DirBuilder::new().mode(0o700).create(dir) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
-        made => made,
+        Err(e) => Err(e),
+        // Else a crash may lose the directory, with all that was written into it durably.
+        Ok(()) => File::open(parent)?.sync_all(),
     }
 }
 

@@ -51,6 +51,7 @@ fn replay(client: &Client, spool: &Spool, boot_id: &str) -> io::Result<Option<De
     let Some(_lock) = spool.try_lock()? else {
         return Ok(None);
     };
+    spool.sweep()?;
     // Anew under the lock: what another has just delivered is gone.
     let mut names = spool.names()?;
     names.retain(is_ours);

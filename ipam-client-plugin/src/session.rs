@@ -11,7 +11,7 @@ use crate::fault::Fault;
 use crate::identity::Identity;
 use crate::log;
 use crate::spool::{Record, Spool};
-use crate::state::{Node, State, only_service};
+use crate::state::{Node, State};
 
 /// One call of the plugin.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Session {
             State::default()
         });
         if config.servers.is_empty()
-            && let Some(service) = only_service(&state)
+            && let Some(service) = state.only_service()
         {
             config.servers.clone_from(&service.servers);
         }

@@ -3,7 +3,6 @@
 //! One small file, read by every call and written by the first that succeeds. It keeps two promises of the design: one
 //! name means one machine, and one client means one service.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -89,6 +88,14 @@ impl State {
         self.services
             .iter()
             .find(|service| service.servers.iter().any(|s| servers.contains(s)))
+    }
+
+    /// The service, when there is but one; what a DEL falls back to when nothing else names a server.
+    pub fn only_service(&self) -> Option<&Service> {
+        match self.services.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
     }
 
     /// Code 105 when `node` is not the node that leases were claimed for under `dir`.
@@ -219,12 +226,6 @@ pub fn file(dir: &Path) -> PathBuf {
     dir.join(FILE)
 }
 
-/// Every server that any service was reached at; what a DEL falls back to when nothing else names one.
-pub fn only_service(state: &State) -> Option<&Service> {
-    let ids: BTreeSet<_> = state.services.iter().map(|service| &service.id).collect();
-    (ids.len() == 1).then(|| state.services.first()).flatten()
-}
-
 fn now_s() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
@@ -274,6 +275,7 @@ mod tests {
         let grown = servers(&["http://b", "http://a"]);
         let state = State::load(dir).unwrap();
         assert_eq!(state.service(&grown).unwrap().id, "s1");
+        assert_eq!(state.only_service().unwrap().id, "s1");
         assert!(!state.knows("s1", &grown));
         State::learn(dir, &node("n", None), "s1", &grown).unwrap();
         let error = State::learn(dir, &node("n", None), "s2", &servers(&["http://b"])).unwrap_err();
@@ -281,7 +283,7 @@ mod tests {
         assert!(error.details.contains("remove"), "{error}");
         State::learn(dir, &node("n", None), "s2", &servers(&["http://c"])).unwrap();
         assert_eq!(State::load(dir).unwrap().services.len(), 2);
-        assert_eq!(only_service(&State::load(dir).unwrap()), None);
+        assert_eq!(State::load(dir).unwrap().only_service(), None);
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Patience {
 /// A useful answer.
 #[derive(Clone, Debug)]
 pub struct Reply<T> {
-    /// Which of the servers gave it, and whether it was the first in line.
+    /// Which of the servers gave it.
     pub server: Server,
     /// Whether a server that goes before it gave none.
     pub in_place_of_another: bool,

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use cni::Command;
+use proptest::prelude::*;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -228,4 +229,51 @@ fn a_node_file_alone_gives_the_servers() {
     let config = Config::of_node_file(Some(&dir.path().join("node.json"))).unwrap();
     assert_eq!(config.servers, [Server::Tcp("http://file".into())]);
     assert_eq!(config.state_dir, Path::new("/s"));
+}
+
+#[test]
+fn without_a_node_the_host_names_it() {
+    let host = nix::unistd::gethostname().unwrap().into_string().unwrap();
+    let ipam = json!({"server": "http://a", "pools": ["p"]});
+    match strict(ipam, None) {
+        Ok(config) => assert_eq!(config.node, host),
+        Err(error) => assert!(error.msg.contains("the node's name is"), "{error}"),
+    }
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "(http|unix)://?/[a-z.:/0-9]{0,6}|[0-9]{1,4}m?s|/?[a-z]{0,5}|\\PC{0,8}"
+            .prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::hash_map("dst|gw|mtu|[a-z]{1,4}", inner, 0..3)
+                .prop_map(|map| map.into_iter().collect()),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_configuration_is_read_or_refused_by_name(
+        values in prop::collection::hash_map(
+            prop::sample::select([IPAM_KEYS, &["serverz", "Pools"]].concat()), any_json(), 0..6),
+        file in any_json(),
+    ) {
+        let mut ipam: Map<String, Value> =
+            values.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        ipam.remove("nodeFile");
+        let (_dir, conf) = network(Value::Object(ipam), Some(&file));
+        match Config::strict(&conf) {
+            Ok(config) => prop_assert!(!config.servers.is_empty() && !config.entries.is_empty()),
+            Err(error) => prop_assert!(error.code == 7 && !error.msg.is_empty()),
+        }
+        prop_assert!(Config::lenient(&conf).is_ok());
+    }
 }

@@ -27,7 +27,7 @@ pub fn add(
     session.admit()?;
     let deadline = Instant::now() + session.config.timeout;
     let attachment = session.attachment(invocation, conf);
-    settle(session, &attachment, deadline);
+    settle(session, &attachment);
     let reply = match claim(session, attachment.clone(), request, deadline) {
         Ok(reply) => reply,
         Err(fault) => {
@@ -113,7 +113,9 @@ fn deliver(session: &Session, conf: &NetConf, reply: Reply<Granted>) -> Result<C
 }
 
 /// Releases of this attachment that wait in the spool are older than the claim and would free nothing after it.
-fn settle(session: &Session, attachment: &Attachment, deadline: Instant) {
+fn settle(session: &Session, attachment: &Attachment) {
+    // A server that hangs must leave the claim a chance at another.
+    let deadline = Instant::now() + session.config.timeout / 2;
     let boot_id = &session.identity.boot_id;
     let spool = session.spool_dir();
     let settled = replay::settle(&session.client, &spool, attachment, boot_id, deadline);
