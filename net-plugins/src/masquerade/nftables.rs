@@ -28,37 +28,56 @@ const TRIES: u32 = 10;
 
 pub(super) fn set_up(owner: &Owner, addresses: &[IpNetwork]) -> Result<(), Error> {
     let comment = owner.comment();
-    retry(
-        |stale| {
-            let mut batch = Batch::new(TABLE);
-            batch.ensure_table();
-            batch.ensure_chain(CHECKS, None);
-            batch.ensure_chain(POSTROUTING, Some(SOURCE_NAT));
-            // Written anew every time, in one transaction: so it is right whatever somebody did to it.
-            batch.flush_chain(POSTROUTING);
-            for multicast in multicast() {
-                let rule = [
-                    Expression::DestinationIn(multicast),
-                    Expression::Verdict(Verdict::Return),
-                ];
-                batch.add_rule(POSTROUTING, &rule, "");
-            }
-            let rest = Expression::Verdict(Verdict::Goto(CHECKS.to_owned()));
-            batch.add_rule(POSTROUTING, &[rest], "");
-            stale.iter().for_each(|rule| batch.delete_rule(rule));
-            for address in addresses {
-                let rule = [
-                    Expression::SourceIs(address.ip()),
-                    Expression::DestinationNotIn(*address),
-                    Expression::Masquerade,
-                ];
-                batch.add_rule(CHECKS, &rule, &comment);
-            }
-            batch
-        },
-        &owner.mark(),
-        "set up masquerading",
-    )
+    let intact = is_hooked()?;
+    let build = |stale: &[FoundRule]| {
+        let mut batch = Batch::new(TABLE);
+        batch.ensure_table();
+        batch.ensure_chain(CHECKS, None);
+        batch.ensure_chain(POSTROUTING, Some(SOURCE_NAT));
+        // Deleting makes the kernel wait for all processors: not on every ADD.
+        if !intact {
+            write_postrouting(&mut batch);
+        }
+        stale.iter().for_each(|rule| batch.delete_rule(rule));
+        for address in addresses {
+            let rule = [
+                Expression::SourceIs(address.ip()),
+                Expression::DestinationNotIn(*address),
+                Expression::Masquerade,
+            ];
+            batch.add_rule(CHECKS, &rule, &comment);
+        }
+        batch
+    };
+    retry(build, &owner.mark(), "set up masquerading")?;
+    // The last one to leave may have taken the table away after it was looked at.
+    if is_hooked()? {
+        return Ok(());
+    }
+    let mut batch = Batch::new(TABLE);
+    write_postrouting(&mut batch);
+    batch.commit("set up masquerading")
+}
+
+/// Whether packets come to the checks.
+fn is_hooked() -> Result<bool, Error> {
+    let rules = nft::rules(TABLE, POSTROUTING)?;
+    let last = rules.last().and_then(|rule| rule.jumps_to.as_deref());
+    Ok(rules.len() == 3 && last == Some(CHECKS))
+}
+
+/// Written in one transaction: so it is right whatever somebody did to it, and when several write at once.
+fn write_postrouting(batch: &mut Batch) {
+    batch.flush_chain(POSTROUTING);
+    for multicast in multicast() {
+        let rule = [
+            Expression::DestinationIn(multicast),
+            Expression::Verdict(Verdict::Return),
+        ];
+        batch.add_rule(POSTROUTING, &rule, "");
+    }
+    let rest = Expression::Verdict(Verdict::Goto(CHECKS.to_owned()));
+    batch.add_rule(POSTROUTING, &[rest], "");
 }
 
 pub(super) fn tear_down(owner: &Owner) -> Result<(), Error> {
@@ -94,9 +113,7 @@ fn deletion(rules: &[FoundRule]) -> Batch {
 
 pub(super) fn check(owner: &Owner, addresses: &[IpNetwork]) -> Result<(), Error> {
     let found = of(&owner.mark())?.len();
-    let hooked = nft::rules(TABLE, POSTROUTING)?
-        .iter()
-        .any(|rule| rule.jumps_to.as_deref() == Some(CHECKS));
+    let hooked = is_hooked()?;
     if hooked && found >= addresses.len() {
         return Ok(());
     }

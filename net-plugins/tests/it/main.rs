@@ -4,6 +4,7 @@
 mod bad_input;
 mod bridge_keys;
 mod bridge_verbs;
+mod chained;
 mod concurrency;
 mod dhcp;
 mod failure;
