@@ -28,14 +28,14 @@ const TRIES: u32 = 10;
 
 pub(super) fn set_up(owner: &Owner, addresses: &[IpNetwork]) -> Result<(), Error> {
     let comment = owner.comment();
-    let intact = is_hooked()?;
     let build = |stale: &[FoundRule]| {
         let mut batch = Batch::new(TABLE);
-        batch.ensure_table();
-        batch.ensure_chain(CHECKS, None);
-        batch.ensure_chain(POSTROUTING, Some(SOURCE_NAT));
-        // Deleting makes the kernel wait for all processors: not on every ADD.
-        if !intact {
+        // Touching what is there already makes the kernel wait for all processors: not on every ADD. Should the last
+        // one to leave take it away now, then the new rules find no chain, and this is done again.
+        if !is_hooked()? {
+            batch.ensure_table();
+            batch.ensure_chain(CHECKS, None);
+            batch.ensure_chain(POSTROUTING, Some(SOURCE_NAT));
             write_postrouting(&mut batch);
         }
         stale.iter().for_each(|rule| batch.delete_rule(rule));
@@ -47,16 +47,9 @@ pub(super) fn set_up(owner: &Owner, addresses: &[IpNetwork]) -> Result<(), Error
             ];
             batch.add_rule(CHECKS, &rule, &comment);
         }
-        batch
+        Ok(batch)
     };
-    retry(build, &owner.mark(), "set up masquerading")?;
-    // The last one to leave may have taken the table away after it was looked at.
-    if is_hooked()? {
-        return Ok(());
-    }
-    let mut batch = Batch::new(TABLE);
-    write_postrouting(&mut batch);
-    batch.commit("set up masquerading")
+    retry(build, &owner.mark(), "set up masquerading")
 }
 
 /// Whether packets come to the checks.
@@ -85,14 +78,18 @@ pub(super) fn tear_down(owner: &Owner) -> Result<(), Error> {
     if of(&mark)?.is_empty() {
         return Ok(());
     }
-    retry(deletion, &mark, "remove masquerading")?;
+    retry(|rules| Ok(deletion(rules)), &mark, "remove masquerading")?;
     nft::delete_table_if_idle(TABLE, &[POSTROUTING, CHECKS], CHECKS)
 }
 
 /// Commits what `build` makes of the rules that carry `mark`, again when one of them was gone by then.
-fn retry(build: impl Fn(&[FoundRule]) -> Batch, mark: &str, what: &str) -> Result<(), Error> {
+fn retry(
+    build: impl Fn(&[FoundRule]) -> Result<Batch, Error>,
+    mark: &str,
+    what: &str,
+) -> Result<(), Error> {
     for _ in 1..TRIES {
-        let batch = build(&of(mark)?);
+        let batch = build(&of(mark)?)?;
         if batch.is_empty() {
             return Ok(());
         }
@@ -102,7 +99,7 @@ fn retry(build: impl Fn(&[FoundRule]) -> Batch, mark: &str, what: &str) -> Resul
             Ok(()) => return Ok(()),
         }
     }
-    build(&of(mark)?).commit(what)
+    build(&of(mark)?)?.commit(what)
 }
 
 fn deletion(rules: &[FoundRule]) -> Batch {
@@ -130,7 +127,7 @@ pub(super) fn collect(network: &str, valid: &HashSet<String>) -> Result<(), Erro
         let is_valid =
             |rule: &FoundRule| valid.contains(rule.comment.get(..whole).unwrap_or_default());
         let stale: Vec<_> = rules.iter().filter(|r| !is_valid(r)).cloned().collect();
-        deletion(&stale)
+        Ok(deletion(&stale))
     };
     retry(garbage, &mark, "remove masquerading")?;
     nft::delete_table_if_idle(TABLE, &[POSTROUTING, CHECKS], CHECKS)
