@@ -55,7 +55,7 @@ impl Namespace {
 
     /// A command inside the namespace.
     pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
-        let mut command = Command::new("nsenter");
+        let mut command = Command::new("/usr/bin/nsenter");
         command.arg(format!("--net={}", self.path()));
         command.arg(program.as_ref());
         command
