@@ -379,6 +379,11 @@ pub(crate) fn with(conf: &Value, more: Value) -> Value {
     conf
 }
 
+/// The name of the port in a result of the bridge plugin.
+pub(crate) fn port(result: &Value) -> String {
+    result["interfaces"][1]["name"].as_str().unwrap().to_owned()
+}
+
 /// Runs a command that must succeed and returns what it printed.
 pub(crate) fn run(command: &mut Command) -> String {
     let output = command.output().unwrap();
