@@ -9,7 +9,7 @@ use crate::link::{self, Link};
 use crate::netlink::Netlink;
 use crate::netns::Netns;
 use crate::owner::Owner;
-use crate::{garbage, undo};
+use crate::{garbage, masquerade, undo};
 
 /// The container's namespace on DEL; `None` when it is gone. Its path being something else than a namespace is the
 /// inner error: the rest of the DEL is to be done before it is told.
@@ -27,41 +27,55 @@ pub fn open(host: &Netlink, invocation: &Invocation) -> Result<Container, Error>
     }
 }
 
-/// Deletes the owner's veth, from whichever side it can be reached, and gives the lease back. Returns how either went;
-/// the outer error is one before anything was done.
+/// How the parts of a DEL went.
+pub struct Outcome {
+    /// Giving the lease back.
+    pub lease: Result<(), Error>,
+    /// Deleting the link.
+    pub link: Result<(), Error>,
+    /// Removing masquerading.
+    pub masquerade: Result<(), Error>,
+}
+
+/// Deletes the owner's veth, from whichever side it can be reached, gives the lease back and removes masquerading. The
+/// outer error is one before anything was done.
 ///
-/// The kernel takes tens of milliseconds to delete a link, and IPAM runs meanwhile. The link is down by then: its address
-/// must not be leased again while it still answers.
-pub fn veth_and_lease(
+/// The kernel takes tens of milliseconds to delete a link, and some to delete a rule: so everything goes on at once. The
+/// link is down before, because its address must not be leased again while it still answers.
+pub fn veth(
     host: &Netlink,
     invocation: &Invocation,
     conf: &NetConf,
     owner: &Owner,
-) -> Result<[Result<(), Error>; 2], Error> {
-    let give_back = || Ipam::of(invocation, conf).call(Command::Del);
-    let container = match open(host, invocation)? {
-        Ok(Some(container)) => container,
-        gone => {
-            let deleted = garbage::delete_host_end(host, owner);
-            return Ok([give_back(), undo::all([deleted, gone.map(drop)])]);
-        }
+) -> Result<Outcome, Error> {
+    let container = open(host, invocation)?;
+    let doomed = match &container {
+        Ok(Some(container)) => find(host, container, owner),
+        _ => Ok(None),
     };
-    let doomed = match find(host, &container, owner) {
-        Ok(Some(link)) => link,
-        nothing => return Ok([give_back(), nothing.map(drop)]),
-    };
-    // When this fails, so does deleting it, and tells why.
-    let _ = link::try_change(&container, &doomed, |message| message.down());
+    if let (Ok(Some(container)), Ok(Some(link))) = (&container, &doomed) {
+        // When this fails, so does deleting it, and tells why.
+        let _ = link::try_change(container, link, |message| message.down());
+    }
     Ok(thread::scope(|scope| {
-        let lease = scope.spawn(give_back);
-        let link = link::delete(&container, &doomed);
-        let lease = lease.join().unwrap_or_else(|_| {
-            Err(Error::internal(
-                "the thread that called the IPAM plugin panicked",
-            ))
-        });
-        [lease, link]
+        let lease = scope.spawn(|| Ipam::of(invocation, conf).call(Command::Del));
+        let masquerade = scope.spawn(|| masquerade::tear_down(owner));
+        let link = match (container, doomed) {
+            (Ok(Some(container)), Ok(Some(link))) => link::delete(&container, &link),
+            (Ok(Some(_)), nothing) => nothing.map(drop),
+            (gone, _) => undo::all([garbage::delete_host_end(host, owner), gone.map(drop)]),
+        };
+        Outcome {
+            lease: join(lease),
+            link,
+            masquerade: join(masquerade),
+        }
     }))
+}
+
+fn join(work: thread::ScopedJoinHandle<'_, Result<(), Error>>) -> Result<(), Error> {
+    work.join()
+        .unwrap_or_else(|_| Err(Error::internal("a thread of this DEL panicked")))
 }
 
 fn find(host: &Netlink, container: &Netlink, owner: &Owner) -> Result<Option<Link>, Error> {

@@ -16,7 +16,7 @@ use crate::netns::Netns;
 use crate::owner::Owner;
 use crate::spoofcheck::SpoofCheck;
 use crate::undo::Undo;
-use crate::{detach, garbage, link, masquerade, undo};
+use crate::{detach, garbage, link, undo};
 use attach::Attach;
 use keys::Keys;
 
@@ -56,11 +56,10 @@ impl Plugin for Bridge {
     fn del(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
         let host = Netlink::host()?;
         let owner = Owner::of(invocation, conf);
-        let [ipam, link] = detach::veth_and_lease(&host, invocation, conf, &owner)?;
+        let done = detach::veth(&host, invocation, conf, &owner)?;
         let spoof_check = SpoofCheck::of(&owner.container_id, &owner.ifname);
         let spoof_check = spoof_check.tear_down_for(&owner, &host);
-        let masquerade = masquerade::tear_down(&owner);
-        undo::all([ipam, link, spoof_check, masquerade])
+        undo::all([done.lease, done.link, spoof_check, done.masquerade])
     }
 
     fn check(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {

@@ -158,8 +158,10 @@ impl Program {
         Ok(self.has_legacy() || nft::chain_exists(self.table, chain)?)
     }
 
+    /// Whether any chain like those of [`chain`] may exist.
     fn is_in_use(self) -> Result<bool, Error> {
-        Ok(self.has_legacy() || nft::chain_exists(self.table, "POSTROUTING")?)
+        let chains = nft::chain_names(self.table)?;
+        Ok(self.has_legacy() || chains.iter().any(|chain| chain.starts_with("CNI-")))
     }
 
     fn has_legacy(self) -> bool {

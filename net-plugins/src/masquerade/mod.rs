@@ -35,11 +35,16 @@ impl Backend {
     }
 }
 
-/// Masquerades the owner's addresses. What the owner had before is replaced.
+/// Masquerades the owner's addresses, all or none. What the owner had before is replaced.
 pub fn set_up(backend: Backend, owner: &Owner, addresses: &[IpNetwork]) -> Result<(), Error> {
-    match backend {
+    let done = match backend {
         Backend::Nftables => nftables::set_up(owner, addresses),
         Backend::Iptables => iptables::set_up(owner, addresses),
+    };
+    match done {
+        // One family's rules may stand already.
+        Err(error) => undo::all([Err(error), tear_down(owner)]),
+        Ok(()) => Ok(()),
     }
 }
 

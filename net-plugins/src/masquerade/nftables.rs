@@ -28,37 +28,49 @@ const TRIES: u32 = 10;
 
 pub(super) fn set_up(owner: &Owner, addresses: &[IpNetwork]) -> Result<(), Error> {
     let comment = owner.comment();
-    retry(
-        |stale| {
-            let mut batch = Batch::new(TABLE);
+    let build = |stale: &[FoundRule]| {
+        let mut batch = Batch::new(TABLE);
+        // Touching what is there already makes the kernel wait for all processors: not on every ADD. Should the last
+        // one to leave take it away now, then the new rules find no chain, and this is done again.
+        if !is_hooked()? {
             batch.ensure_table();
             batch.ensure_chain(CHECKS, None);
             batch.ensure_chain(POSTROUTING, Some(SOURCE_NAT));
-            // Written anew every time, in one transaction: so it is right whatever somebody did to it.
-            batch.flush_chain(POSTROUTING);
-            for multicast in multicast() {
-                let rule = [
-                    Expression::DestinationIn(multicast),
-                    Expression::Verdict(Verdict::Return),
-                ];
-                batch.add_rule(POSTROUTING, &rule, "");
-            }
-            let rest = Expression::Verdict(Verdict::Goto(CHECKS.to_owned()));
-            batch.add_rule(POSTROUTING, &[rest], "");
-            stale.iter().for_each(|rule| batch.delete_rule(rule));
-            for address in addresses {
-                let rule = [
-                    Expression::SourceIs(address.ip()),
-                    Expression::DestinationNotIn(*address),
-                    Expression::Masquerade,
-                ];
-                batch.add_rule(CHECKS, &rule, &comment);
-            }
-            batch
-        },
-        &owner.mark(),
-        "set up masquerading",
-    )
+            write_postrouting(&mut batch);
+        }
+        stale.iter().for_each(|rule| batch.delete_rule(rule));
+        for address in addresses {
+            let rule = [
+                Expression::SourceIs(address.ip()),
+                Expression::DestinationNotIn(*address),
+                Expression::Masquerade,
+            ];
+            batch.add_rule(CHECKS, &rule, &comment);
+        }
+        Ok(batch)
+    };
+    retry(build, &owner.mark(), "set up masquerading")
+}
+
+/// Whether packets come to the checks.
+fn is_hooked() -> Result<bool, Error> {
+    let rules = nft::rules(TABLE, POSTROUTING)?;
+    let last = rules.last().and_then(|rule| rule.jumps_to.as_deref());
+    Ok(rules.len() == 3 && last == Some(CHECKS))
+}
+
+/// Written in one transaction: so it is right whatever somebody did to it, and when several write at once.
+fn write_postrouting(batch: &mut Batch) {
+    batch.flush_chain(POSTROUTING);
+    for multicast in multicast() {
+        let rule = [
+            Expression::DestinationIn(multicast),
+            Expression::Verdict(Verdict::Return),
+        ];
+        batch.add_rule(POSTROUTING, &rule, "");
+    }
+    let rest = Expression::Verdict(Verdict::Goto(CHECKS.to_owned()));
+    batch.add_rule(POSTROUTING, &[rest], "");
 }
 
 pub(super) fn tear_down(owner: &Owner) -> Result<(), Error> {
@@ -66,14 +78,18 @@ pub(super) fn tear_down(owner: &Owner) -> Result<(), Error> {
     if of(&mark)?.is_empty() {
         return Ok(());
     }
-    retry(deletion, &mark, "remove masquerading")?;
+    retry(|rules| Ok(deletion(rules)), &mark, "remove masquerading")?;
     nft::delete_table_if_idle(TABLE, &[POSTROUTING, CHECKS], CHECKS)
 }
 
 /// Commits what `build` makes of the rules that carry `mark`, again when one of them was gone by then.
-fn retry(build: impl Fn(&[FoundRule]) -> Batch, mark: &str, what: &str) -> Result<(), Error> {
+fn retry(
+    build: impl Fn(&[FoundRule]) -> Result<Batch, Error>,
+    mark: &str,
+    what: &str,
+) -> Result<(), Error> {
     for _ in 1..TRIES {
-        let batch = build(&of(mark)?);
+        let batch = build(&of(mark)?)?;
         if batch.is_empty() {
             return Ok(());
         }
@@ -83,7 +99,7 @@ fn retry(build: impl Fn(&[FoundRule]) -> Batch, mark: &str, what: &str) -> Resul
             Ok(()) => return Ok(()),
         }
     }
-    build(&of(mark)?).commit(what)
+    build(&of(mark)?)?.commit(what)
 }
 
 fn deletion(rules: &[FoundRule]) -> Batch {
@@ -94,9 +110,7 @@ fn deletion(rules: &[FoundRule]) -> Batch {
 
 pub(super) fn check(owner: &Owner, addresses: &[IpNetwork]) -> Result<(), Error> {
     let found = of(&owner.mark())?.len();
-    let hooked = nft::rules(TABLE, POSTROUTING)?
-        .iter()
-        .any(|rule| rule.jumps_to.as_deref() == Some(CHECKS));
+    let hooked = is_hooked()?;
     if hooked && found >= addresses.len() {
         return Ok(());
     }
@@ -113,7 +127,7 @@ pub(super) fn collect(network: &str, valid: &HashSet<String>) -> Result<(), Erro
         let is_valid =
             |rule: &FoundRule| valid.contains(rule.comment.get(..whole).unwrap_or_default());
         let stale: Vec<_> = rules.iter().filter(|r| !is_valid(r)).cloned().collect();
-        deletion(&stale)
+        Ok(deletion(&stale))
     };
     retry(garbage, &mark, "remove masquerading")?;
     nft::delete_table_if_idle(TABLE, &[POSTROUTING, CHECKS], CHECKS)

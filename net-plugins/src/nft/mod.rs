@@ -4,24 +4,16 @@
 
 mod message;
 pub mod rule;
-
-use std::os::fd::{AsRawFd, OwnedFd};
+mod socket;
 
 use cni::Error;
 use nix::errno::Errno;
-use nix::sys::socket::sockopt::ReceiveTimeout;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
-    setsockopt, socket,
-};
-use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::netlink::Failure;
 use message::{Attributes, Reply, replies};
 pub use rule::{Expression, FoundRule};
+use socket::Socket;
 
-/// The kernel answers at once; a plugin that waits for longer than this has lost a message.
-const PATIENCE_S: i64 = 10;
 /// How often a listing is repeated because the rules were changed meanwhile.
 const TRIES: u32 = 100;
 
@@ -204,6 +196,35 @@ pub fn chain_exists(table: Table, chain: &str) -> Result<bool, Error> {
     }
 }
 
+/// The names of a table's chains; none when there is no such table.
+pub fn chain_names(table: Table) -> Result<Vec<String>, Error> {
+    for _ in 0..TRIES {
+        if let Some(chains) = chains(table)? {
+            return Ok(chains.into_iter().map(|chain| chain.name).collect());
+        }
+    }
+    let name = table.name;
+    Err(Error::try_again(format!(
+        "the chains of table {name:?} are changing all the time"
+    )))
+}
+
+/// The chains of a table; `None` when they were changed meanwhile.
+fn chains(table: Table) -> Result<Option<Vec<FoundChain>>, Error> {
+    let attributes = Attributes::new().text(1, table.name);
+    match dump(table, message::GET_CHAIN, attributes) {
+        Ok(None) => Ok(None),
+        Ok(Some(found)) => {
+            let chains = found.iter().map(|bytes| FoundChain::read(bytes));
+            Ok(Some(
+                chains.filter(|chain| chain.table == table.name).collect(),
+            ))
+        }
+        Err(failure) if is_absence(&failure) => Ok(Some(Vec::new())),
+        Err(failure) => Err(failure.during("failed to list the chains")),
+    }
+}
+
 /// Deletes a table that the plugins made and nobody uses any more: it has no chains but `own`, none of them drops by
 /// policy, and the chain `last` has no rules.
 pub fn delete_table_if_idle(table: Table, own: &[&str], last: &str) -> Result<(), Error> {
@@ -211,17 +232,11 @@ pub fn delete_table_if_idle(table: Table, own: &[&str], last: &str) -> Result<()
         let Some(generation) = generation()? else {
             return Ok(());
         };
-        let attributes = Attributes::new().text(1, table.name);
-        let chains = match dump(table, message::GET_CHAIN, attributes) {
-            Ok(Some(chains)) => chains,
-            Ok(None) => continue,
-            Err(failure) if is_absence(&failure) => return Ok(()),
-            Err(failure) => return Err(failure.during("failed to list the chains")),
+        let Some(chains) = chains(table)? else {
+            continue;
         };
-        let mut chains = (chains.iter().map(|bytes| FoundChain::read(bytes)))
-            .filter(|chain| chain.table == table.name);
         let foreign = |chain: FoundChain| chain.drops || !own.contains(&chain.name.as_str());
-        if chains.any(foreign) || !rules(table, last)?.is_empty() {
+        if chains.into_iter().any(foreign) || !rules(table, last)?.is_empty() {
             return Ok(());
         }
         let mut batch = Batch::new(table);
@@ -321,46 +336,6 @@ impl FoundChain {
         }
         chain
     }
-}
-
-struct Socket(OwnedFd);
-
-impl Socket {
-    fn open() -> Result<Socket, Failure> {
-        let protocol = SockProtocol::NetlinkNetFilter;
-        let fd = socket(
-            AddressFamily::Netlink,
-            SockType::Raw,
-            SockFlag::SOCK_CLOEXEC,
-            protocol,
-        )
-        .map_err(refused)?;
-        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0)).map_err(refused)?;
-        setsockopt(&fd, ReceiveTimeout, &TimeVal::seconds(PATIENCE_S)).map_err(refused)?;
-        Ok(Socket(fd))
-    }
-
-    fn send(&self, bytes: &[u8]) -> Result<(), Failure> {
-        send(self.0.as_raw_fd(), bytes, MsgFlags::empty())
-            .map(drop)
-            .map_err(refused)
-    }
-
-    fn receive(&self) -> Result<Vec<u8>, Failure> {
-        let mut buffer = vec![0; 1 << 16];
-        match recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
-            Ok(length) => {
-                buffer.truncate(length);
-                Ok(buffer)
-            }
-            Err(Errno::EAGAIN) => Err(Failure::Silence),
-            Err(errno) => Err(refused(errno)),
-        }
-    }
-}
-
-fn refused(errno: Errno) -> Failure {
-    Failure::Errno(errno as i32)
 }
 
 /// What a kernel says that has no such thing, or no nf_tables (for this family) at all.

@@ -14,7 +14,7 @@ use crate::netlink::Netlink;
 use crate::netns::Netns;
 use crate::owner::Owner;
 use crate::undo::Undo;
-use crate::{garbage, masquerade, undo};
+use crate::{garbage, undo};
 use attach::Attach;
 use keys::Keys;
 
@@ -59,10 +59,9 @@ impl Plugin for Routed {
             true => detach::addresses(&host, &owner, conf),
             false => Vec::new(),
         };
-        let [ipam, link] = crate::detach::veth_and_lease(&host, invocation, conf, &owner)?;
+        let done = crate::detach::veth(&host, invocation, conf, &owner)?;
         let answers = detach::stop_answering(&host, &addresses);
-        let masquerade = masquerade::tear_down(&owner);
-        undo::all([ipam, link, answers, masquerade])
+        undo::all([done.lease, done.link, answers, done.masquerade])
     }
 
     fn check(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {

@@ -91,3 +91,37 @@ fn bridge_without_addresses() {
     let conf = json!({"cniVersion": "1.0.0", "name": "net", "type": "bridge", "bridge": "br0"});
     assert!(fail_after_every_step(&host, &pod, "bridge", &conf) >= 4);
 }
+
+#[test]
+fn masquerading_of_which_half_fails_is_taken_back_whole() {
+    if !ready() {
+        return;
+    }
+    let host = Host::new();
+    let pod = host.container();
+    let folder = tempfile::tempdir().unwrap();
+    for program in ["iptables", "iptables-restore"] {
+        let target = format!("/usr/sbin/{program}");
+        std::os::unix::fs::symlink(target, folder.path().join(program)).unwrap();
+    }
+    let conf = json!({
+        "cniVersion": "1.0.0", "name": "net", "type": "bridge", "bridge": "br0",
+        "ipMasq": true, "ipMasqBackend": "iptables",
+        "ipam": host.host_local(&["10.9.0.0/24", "fd00:9::/64"]),
+    });
+    let call = host
+        .call("bridge", &pod)
+        .env("PATH", folder.path().to_str().unwrap());
+    let (_, told) = call.fail("ADD", &conf);
+    assert!(
+        told.starts_with("failed to change the rules of ip6tables"),
+        "{told}"
+    );
+    let rules = crate::world::run(
+        host.net
+            .command("/usr/sbin/iptables")
+            .args(["-t", "nat", "-S"]),
+    );
+    assert!(!rules.contains("CNI-"), "{rules}");
+    assert_eq!(host.leased(), [""; 0]);
+}

@@ -2,8 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod bad_input;
+mod bridge_gateway;
 mod bridge_keys;
+mod bridge_masquerade;
 mod bridge_verbs;
+mod chained;
 mod concurrency;
 mod dhcp;
 mod failure;

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::failure::fail_after_every_step;
-use crate::world::{Host, ready, run, with};
+use crate::world::{Host, port, ready, run, with};
 
 /// Set inside User-Mode Linux.
 const INSIDE: &str = "IPAM_TEST_INSIDE_UML";
@@ -133,10 +133,6 @@ fn vlans(host: &Host, port: &str) -> Vec<String> {
     lines
         .map(|line| line.trim_start_matches(port).trim().to_owned())
         .collect()
-}
-
-fn port(result: &Value) -> String {
-    result["interfaces"][1]["name"].as_str().unwrap().to_owned()
 }
 
 #[test]

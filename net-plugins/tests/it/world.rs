@@ -55,7 +55,7 @@ impl Namespace {
 
     /// A command inside the namespace.
     pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
-        let mut command = Command::new("nsenter");
+        let mut command = Command::new("/usr/bin/nsenter");
         command.arg(format!("--net={}", self.path()));
         command.arg(program.as_ref());
         command
@@ -377,6 +377,11 @@ pub(crate) fn with(conf: &Value, more: Value) -> Value {
         conf[key] = value.clone();
     }
     conf
+}
+
+/// The name of the port in a result of the bridge plugin.
+pub(crate) fn port(result: &Value) -> String {
+    result["interfaces"][1]["name"].as_str().unwrap().to_owned()
 }
 
 /// Runs a command that must succeed and returns what it printed.

@@ -1,0 +1,57 @@
+//! The socket to the kernel's netfilter part.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::ReceiveTimeout;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
+    setsockopt, socket,
+};
+use nix::sys::time::{TimeVal, TimeValLike};
+
+use crate::netlink::Failure;
+
+/// The kernel answers at once; a plugin that waits for longer than this has lost a message.
+const PATIENCE_S: i64 = 10;
+
+/// A socket of the netfilter kind, in the namespace of the thread that opens it.
+pub(super) struct Socket(OwnedFd);
+
+impl Socket {
+    pub(super) fn open() -> Result<Socket, Failure> {
+        let protocol = SockProtocol::NetlinkNetFilter;
+        let fd = socket(
+            AddressFamily::Netlink,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            protocol,
+        )
+        .map_err(refused)?;
+        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0)).map_err(refused)?;
+        setsockopt(&fd, ReceiveTimeout, &TimeVal::seconds(PATIENCE_S)).map_err(refused)?;
+        Ok(Socket(fd))
+    }
+
+    pub(super) fn send(&self, bytes: &[u8]) -> Result<(), Failure> {
+        send(self.0.as_raw_fd(), bytes, MsgFlags::empty())
+            .map(drop)
+            .map_err(refused)
+    }
+
+    pub(super) fn receive(&self) -> Result<Vec<u8>, Failure> {
+        let mut buffer = vec![0; 1 << 16];
+        match recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+            Ok(length) => {
+                buffer.truncate(length);
+                Ok(buffer)
+            }
+            Err(Errno::EAGAIN) => Err(Failure::Silence),
+            Err(errno) => Err(refused(errno)),
+        }
+    }
+}
+
+fn refused(errno: Errno) -> Failure {
+    Failure::Errno(errno as i32)
+}
