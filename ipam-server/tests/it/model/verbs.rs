@@ -219,13 +219,13 @@ impl Model {
     pub(super) fn collect(&mut self, valid: &[bool], stamp: Stamp) -> u64 {
         self.seen_boots.extend(stamp.boot);
         let mut count = 0;
-        for container in 0..CONTAINERS {
+        for (container, valid) in valid.iter().enumerate() {
             let attached = &mut self.attached[container];
             let is_older = match (stamp.issued, attached.claimed) {
                 (Some(issued), Some(claimed)) if attached.boot == stamp.boot => claimed < issued,
                 _ => true,
             };
-            if !valid[container] && is_older && !attached.held.is_empty() {
+            if !valid && is_older && !attached.held.is_empty() {
                 attached.note_release(stamp.boot, stamp.issued);
                 count += self.free(container);
             }
