@@ -29,8 +29,11 @@ impl Cluster {
         let nodes = ["node-a", "node-b"].map(|name| Namespace::new(name).expect("a namespace"));
         let [a, b] = &nodes;
         a.connect("eth0", b, "eth0").expect("a cable");
-        for node in &nodes {
-            node.run("ip link add br0 type bridge").expect("a bridge");
+        for (number, node) in nodes.iter().enumerate() {
+            // An address of its own: else it follows the lowest port's, and upstream's CHECK of an older container fails
+            // when a new one changes it.
+            let bridge = format!("ip link add br0 address 02:00:00:00:00:0{number} type bridge");
+            node.run(&bridge).expect("a bridge");
             node.run("ip link set eth0 master br0").expect("a port");
             node.run("ip link set br0 up").expect("up");
         }
