@@ -14,8 +14,9 @@ use crate::store::{Granted, Releasing, Store};
 const DEADLINE: Duration = Duration::from_secs(10);
 /// The longest that anything waits for its transaction.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(60);
-/// Transactions at once on PostgreSQL, for claims and for releases each. More would only queue for the same disk.
-const POSTGRES_TRANSACTIONS: usize = 8;
+/// Transactions at once on PostgreSQL. Together they leave some of the store's connections to everything else.
+const POSTGRES_CLAIMS: usize = 8;
+const POSTGRES_RELEASES: usize = 4;
 
 /// Where claims and releases wait for their transaction.
 pub(crate) struct Allocator {
@@ -26,13 +27,13 @@ pub(crate) struct Allocator {
 impl Allocator {
     /// `bound`: how many claims, and how many releases, may wait.
     pub(crate) fn new(store: &Store, bound: usize) -> Self {
-        let transactions = match store {
-            Store::Postgres(_) => POSTGRES_TRANSACTIONS,
-            Store::Sqlite(_) => 1,
+        let (claims, releases) = match store {
+            Store::Postgres(_) => (POSTGRES_CLAIMS, POSTGRES_RELEASES),
+            Store::Sqlite(_) => (1, 1),
         };
         Self {
-            claims: Gather::new(store.clone(), bound, transactions),
-            releases: Gather::new(store.clone(), bound, transactions),
+            claims: Gather::new(store.clone(), bound, claims),
+            releases: Gather::new(store.clone(), bound, releases),
         }
     }
 

@@ -125,13 +125,16 @@ impl Error {
     }
 }
 
-/// An error with everything that it came from.
+/// An error with everything that it came from, but for what its own words tell already.
 pub fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut below = error.source();
     while let Some(cause) = below {
-        // Writing to a string does not fail.
-        let _ = write!(text, ": {cause}");
+        let words = cause.to_string();
+        if !text.ends_with(&words) {
+            // Writing to a string does not fail.
+            let _ = write!(text, ": {words}");
+        }
         below = cause.source();
     }
     text

@@ -1,6 +1,7 @@
 //! The server's process: settings, log, signals, and the order of start and end.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use ipam_server::config::{Command, Config};
 use ipam_server::listen::{beyond_this_machine, bind_all};
@@ -8,6 +9,10 @@ use ipam_server::signals::{Stop, reload_on_hangup};
 use ipam_server::store::Store;
 use ipam_server::tokens::Tokens;
 use ipam_server::{Result, Settings, causes, serve};
+use tokio::time::timeout;
+
+/// How long the connections to the database get to close.
+const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -45,7 +50,9 @@ async fn run() -> Result<()> {
         retention: serving.retention(),
     };
     serve(listeners, store.clone(), settings, stop.told()).await;
-    store.close().await;
+    if timeout(CLOSE_LIMIT, store.close()).await.is_err() {
+        tracing::warn!("the database's connections did not close in time and are cut");
+    }
     tracing::info!("stopped");
     Ok(())
 }

@@ -120,13 +120,13 @@ impl Kind {
     }
 
     fn log(self, status: StatusCode, problem: Option<&Problem>, arrival: Instant) {
-        let took_us = arrival.elapsed().as_micros();
+        let took_us = u64::try_from(arrival.elapsed().as_micros()).unwrap_or(u64::MAX);
         let why = problem.map(|problem| problem.detail.as_str());
         let status = status.as_u16();
         match status {
-            500 => tracing::error!(status, took_us, ?why, "failed"),
-            501.. => tracing::warn!(status, took_us, ?why, "not served"),
-            400.. => tracing::info!(status, took_us, ?why, "refused"),
+            500 => tracing::error!(status, took_us, why, "failed"),
+            501.. => tracing::warn!(status, took_us, why, "not served"),
+            400.. => tracing::info!(status, took_us, why, "refused"),
             _ if self == Self::Change => tracing::info!(status, took_us, "served"),
             _ => tracing::debug!(status, took_us, "served"),
         }

@@ -295,10 +295,9 @@ impl Ledger {
         if self.has(address) {
             return Ok(true);
         }
-        if let Some(row) = tx.free_at_or_before(self.pool.id, address).await? {
-            if row.last >= address {
-                self.learn(row);
-            }
+        let row = tx.free_at_or_before(self.pool.id, address).await?;
+        if let Some(row) = row.filter(|row| row.last >= address) {
+            self.learn(row);
         }
         Ok(self.has(address))
     }

@@ -136,12 +136,13 @@ macro_rules! on {
 impl Store {
     /// Opens the database at `url` (`sqlite://FILE` or `postgres://…`) and applies the migrations.
     pub async fn open(url: &str) -> Result<Self> {
-        let scheme = url.split_once("://").map_or(url, |(scheme, _)| scheme);
+        // Without a scheme the text may be anything, a password too: it is not repeated.
+        let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
         match scheme {
             "sqlite" => Ok(Self::Sqlite(sqlite::Database::open(url).await?)),
             "postgres" | "postgresql" => Ok(Self::Postgres(postgres::Database::open(url).await?)),
             other => Err(crate::Error::Invalid(format!(
-                "database URL: {other:?} is neither sqlite:// nor postgres://"
+                "database URL: it begins with {other:?}, not with sqlite:// or postgres://"
             ))),
         }
     }

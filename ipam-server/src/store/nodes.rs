@@ -95,12 +95,12 @@ async fn introduce<T: Statements>(tx: &mut T, identity: Identity<'_>) -> Answer<
     if identity.is_known_as(&row) {
         return Ok(Ok(()));
     }
-    if let (Some(said), Some(known)) = (identity.machine_id, row.machine_id.as_deref()) {
-        if said != known {
-            return Ok(Err(identity.conflict(format!(
-                "machine {said} uses the name of machine {known}; give each machine a name of its own"
-            ))));
-        }
+    if let (Some(said), Some(known)) = (identity.machine_id, row.machine_id.as_deref())
+        && said != known
+    {
+        return Ok(Err(identity.conflict(format!(
+            "machine {said} uses the name of machine {known}; give each machine a name of its own"
+        ))));
     }
     if let Some(said) = identity
         .boot_id

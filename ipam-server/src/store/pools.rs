@@ -351,3 +351,6 @@ async fn change_rows<T: Statements>(
 ) -> Result<Vec<PoolChangeRow>> {
     Ok(tx.pool_changes(pool, before, limit).await?)
 }
+
+#[cfg(test)]
+mod tests;

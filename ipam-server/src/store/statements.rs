@@ -17,6 +17,7 @@ use super::rows::{
     AttachmentRow, CounterRow, FreeRow, HeldRow, HistoryRow, IntervalRow, LeaseQuery, LeaseRow,
     NodeRow, PoolChangeRow, PoolRow, ReleasedRow,
 };
+use crate::pool::Interval;
 
 /// What a statement answers.
 pub(crate) type Answer<T> = Result<T, sqlx::Error>;
@@ -141,7 +142,7 @@ pub(crate) trait SpaceStatements: Send {
         &mut self,
         pool_ids: &[i64],
     ) -> impl Future<Output = Answer<Vec<CounterRow>>> + Send;
-    /// Writes everything in these counters.
+    /// Writes everything in these counters. An error when one is not there.
     fn save_counters(&mut self, counters: &[CounterRow])
     -> impl Future<Output = Answer<()>> + Send;
     /// Never-used space that begins at or after `from`, in order.
@@ -192,7 +193,7 @@ pub(crate) trait SpaceStatements: Send {
     ) -> impl Future<Output = Answer<Vec<FreeRow>>> + Send;
     /// Inserts free intervals.
     fn insert_free(&mut self, rows: &[FreeRow]) -> impl Future<Output = Answer<()>> + Send;
-    /// Deletes free intervals by (pool_id, first).
+    /// Deletes free intervals by (pool_id, first). An error when one is not there.
     fn delete_free(&mut self, rows: &[FreeRow]) -> impl Future<Output = Answer<()>> + Send;
     /// Deletes every free interval that begins within `first..=last`, at most `limit`; the deleted ones.
     /// Used when a pool is deleted or a range goes.
@@ -210,16 +211,20 @@ pub(crate) trait SpaceStatements: Send {
     ) -> impl Future<Output = Answer<Vec<IntervalRow>>> + Send;
     /// Some pools (at most 16) that have removals under way: what a crash left.
     fn pools_with_removals(&mut self) -> impl Future<Output = Answer<Vec<i64>>> + Send;
-    /// Notes a removal.
-    fn insert_removal(&mut self, removal: &IntervalRow) -> impl Future<Output = Answer<()>> + Send;
+    /// Notes removals.
+    fn insert_removals(
+        &mut self,
+        removals: &[IntervalRow],
+    ) -> impl Future<Output = Answer<()>> + Send;
     /// Forgets a removal (by pool_id and first).
     fn delete_removal(&mut self, removal: &IntervalRow) -> impl Future<Output = Answer<()>> + Send;
 }
 
-/// Attachments, nodes and leases.
-pub(crate) trait LeaseStatements: Send {
+/// Who holds leases: attachments, and the nodes that they are on.
+pub(crate) trait HolderStatements: Send {
     /// Inserts these attachments where their keys are new, and locks those that exist (for update, no change), in the
-    /// given order, which is the order of keys. Answers the rows as they are now: the given id tells an inserted one.
+    /// given order, which is the order of keys. Answers the rows as they are now, in any order: the given id tells an
+    /// inserted one.
     fn upsert_attachments(
         &mut self,
         rows: &[AttachmentRow],
@@ -229,7 +234,7 @@ pub(crate) trait LeaseStatements: Send {
         &mut self,
         keys: &[Attachment],
     ) -> impl Future<Output = Answer<Vec<AttachmentRow>>> + Send;
-    /// Writes id, marks, released_at and pod of each, found by its key columns.
+    /// Writes id, marks, released_at and pod of each, found by its key columns. An error when one is not there.
     fn save_attachments(
         &mut self,
         rows: &[AttachmentRow],
@@ -251,6 +256,31 @@ pub(crate) trait LeaseStatements: Send {
         after: (&str, &str),
         limit: i64,
     ) -> impl Future<Output = Answer<Vec<AttachmentRow>>> + Send;
+    /// Nodes by (cluster, name), without a lock.
+    fn nodes(
+        &mut self,
+        names: &[(String, String)],
+    ) -> impl Future<Output = Answer<Vec<NodeRow>>> + Send;
+    /// Inserts a node if its name is new, locks its row and answers it.
+    fn lock_node(
+        &mut self,
+        cluster: &str,
+        name: &str,
+        now: Moment,
+    ) -> impl Future<Output = Answer<NodeRow>> + Send;
+    /// Writes a node's machine and boot, and notes the boot as seen.
+    fn save_node(&mut self, node: &NodeRow, now: Moment)
+    -> impl Future<Output = Answer<()>> + Send;
+    /// The boots seen under a node's name, in order of first sight.
+    fn boots(
+        &mut self,
+        cluster: &str,
+        name: &str,
+    ) -> impl Future<Output = Answer<Vec<String>>> + Send;
+}
+
+/// Leases.
+pub(crate) trait LeaseStatements: Send {
     /// The leases of these attachments, by attachment and entry.
     fn leases_of(
         &mut self,
@@ -277,14 +307,6 @@ pub(crate) trait LeaseStatements: Send {
         last: Addr,
         limit: i64,
     ) -> impl Future<Output = Answer<Vec<HeldRow>>> + Send;
-    /// How many leases a pool has on `first..=last`.
-    fn count_leases_between(
-        &mut self,
-        vrf_id: i64,
-        pool_id: i64,
-        first: Addr,
-        last: Addr,
-    ) -> impl Future<Output = Answer<i64>> + Send;
     /// A page of leases by (vrf_id, address).
     fn list_leases(
         &mut self,
@@ -292,34 +314,14 @@ pub(crate) trait LeaseStatements: Send {
     ) -> impl Future<Output = Answer<Vec<HeldRow>>> + Send;
     /// Inserts leases; `lease_address_key` is the judge.
     fn insert_leases(&mut self, rows: &[LeaseRow]) -> impl Future<Output = Answer<()>> + Send;
-    /// Writes these leases' whole lives to the history and deletes them. `rows` gives (attachment_id, entry).
+    /// Writes these leases' whole lives to the history and deletes them. `rows` gives (attachment_id, entry). The
+    /// attachments must still have the ids and pods that the leases were made with: archive first, save them after.
     fn archive_leases(
         &mut self,
         rows: &[LeaseRow],
         released_at: Moment,
         reason: &str,
     ) -> impl Future<Output = Answer<()>> + Send;
-    /// Nodes by (cluster, name), without a lock.
-    fn nodes(
-        &mut self,
-        names: &[(String, String)],
-    ) -> impl Future<Output = Answer<Vec<NodeRow>>> + Send;
-    /// Inserts a node if its name is new, locks its row and answers it.
-    fn lock_node(
-        &mut self,
-        cluster: &str,
-        name: &str,
-        now: Moment,
-    ) -> impl Future<Output = Answer<NodeRow>> + Send;
-    /// Writes a node's machine and boot, and notes the boot as seen.
-    fn save_node(&mut self, node: &NodeRow, now: Moment)
-    -> impl Future<Output = Answer<()>> + Send;
-    /// The boots seen under a node's name, in order of first sight.
-    fn boots(
-        &mut self,
-        cluster: &str,
-        name: &str,
-    ) -> impl Future<Output = Answer<Vec<String>>> + Send;
 }
 
 /// The past.
@@ -339,16 +341,6 @@ pub(crate) trait HistoryStatements: Send {
         address: Addr,
         at: Moment,
     ) -> impl Future<Output = Answer<Option<HistoryRow>>> + Send;
-    /// Addresses of `first..=last` that were released after `after`, each with the last time it was, by address, at most
-    /// `limit`. Reads the history of these addresses.
-    fn released_since(
-        &mut self,
-        vrf_id: i64,
-        first: Addr,
-        last: Addr,
-        after: Moment,
-        limit: i64,
-    ) -> impl Future<Output = Answer<Vec<ReleasedRow>>> + Send;
     /// Deletes history released before `until`, the oldest first, at most `limit`; how many. Walks the primary key, which is
     /// in order of release but for concurrent transactions.
     fn prune_history(
@@ -358,10 +350,57 @@ pub(crate) trait HistoryStatements: Send {
     ) -> impl Future<Output = Answer<u64>> + Send;
 }
 
+/// What changes of a pool's ranges and exclusions ask, of thousands of intervals in one statement each.
+pub(crate) trait IntervalStatements: Send {
+    /// The free intervals that begin last at or before each of these addresses, by first, each once.
+    fn free_at_or_before_each(
+        &mut self,
+        pool_id: i64,
+        addresses: &[Addr],
+    ) -> impl Future<Output = Answer<Vec<FreeRow>>> + Send;
+    /// How many leases a pool has on these intervals.
+    fn count_leases_on(
+        &mut self,
+        vrf_id: i64,
+        pool_id: i64,
+        intervals: &[Interval],
+    ) -> impl Future<Output = Answer<i64>> + Send;
+    /// The addresses of a pool's leases on these intervals, at most `limit`, in order.
+    fn leased_on(
+        &mut self,
+        vrf_id: i64,
+        pool_id: i64,
+        intervals: &[Interval],
+        limit: i64,
+    ) -> impl Future<Output = Answer<Vec<Addr>>> + Send;
+    /// Addresses of these intervals that were released after `after`, each with the last time it was, by address, at most
+    /// `limit`. Reads the history of these addresses.
+    fn released_since(
+        &mut self,
+        vrf_id: i64,
+        intervals: &[Interval],
+        after: Moment,
+        limit: i64,
+    ) -> impl Future<Output = Answer<Vec<ReleasedRow>>> + Send;
+}
+
 /// All of them.
 pub(crate) trait Statements:
-    PoolStatements + SpaceStatements + LeaseStatements + HistoryStatements
+    PoolStatements
+    + SpaceStatements
+    + HolderStatements
+    + LeaseStatements
+    + HistoryStatements
+    + IntervalStatements
 {
 }
 
-impl<T: PoolStatements + SpaceStatements + LeaseStatements + HistoryStatements> Statements for T {}
+impl<T> Statements for T where
+    T: PoolStatements
+        + SpaceStatements
+        + HolderStatements
+        + LeaseStatements
+        + HistoryStatements
+        + IntervalStatements
+{
+}

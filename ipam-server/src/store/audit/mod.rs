@@ -2,6 +2,8 @@
 //! size, for every pool, and nothing is in two places.
 
 mod pool;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use std::collections::HashMap;

@@ -191,15 +191,9 @@ impl Pool<'_> {
                 format_args!("{counted} addresses rest, but {cooling} are told"),
             );
         }
-        let PoolRow {
-            vrf_id,
-            id,
-            subnet_first,
-            subnet_last,
-            ..
-        } = *self.row;
+        let subnet = [self.row.subnet().interval()];
         let leases = tx
-            .count_leases_between(vrf_id, id, subnet_first, subnet_last)
+            .count_leases_on(self.row.vrf_id, self.row.id, &subnet)
             .await?;
         if leases != tally.leased {
             let counted = tally.leased;

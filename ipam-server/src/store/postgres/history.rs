@@ -3,7 +3,7 @@
 use super::Tx;
 use crate::store::addr::Addr;
 use crate::store::moment::Moment;
-use crate::store::rows::{HistoryRow, ReleasedRow};
+use crate::store::rows::HistoryRow;
 use crate::store::statements::{Answer, HistoryStatements};
 
 impl HistoryStatements for Tx {
@@ -55,34 +55,6 @@ impl HistoryStatements for Tx {
         .bind(address)
         .bind(at)
         .fetch_optional(self.connection())
-        .await
-    }
-
-    async fn released_since(
-        &mut self,
-        vrf_id: i64,
-        first: Addr,
-        last: Addr,
-        after: Moment,
-        limit: i64,
-    ) -> Answer<Vec<ReleasedRow>> {
-        sqlx::query_as(
-            "-- released_since
-             select address, max(released_at) as released_at
-             from history
-             where vrf_id = $1
-                 and address between $2 and $3
-                 and released_at > $4
-             group by address
-             order by address
-             limit $5",
-        )
-        .bind(vrf_id)
-        .bind(first)
-        .bind(last)
-        .bind(after)
-        .bind(limit)
-        .fetch_all(self.connection())
         .await
     }
 

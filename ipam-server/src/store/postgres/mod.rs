@@ -1,6 +1,8 @@
 //! The statements in PostgreSQL's SQL: connections and transactions here, one file per noun beside it.
 
 mod history;
+mod holders;
+mod intervals;
 mod leases;
 mod listing;
 mod open;
@@ -19,6 +21,27 @@ use crate::error::{Error, Result};
 
 #[cfg(test)]
 pub(crate) use open::{migrate, migrations};
+
+/// One column of many rows, as an array.
+macro_rules! column {
+    ($rows:ident, $field:ident) => {
+        $rows.iter().map(|row| row.$field).collect::<Vec<_>>()
+    };
+    ($rows:ident, text $field:ident) => {
+        $rows
+            .iter()
+            .map(|row| row.$field.as_str())
+            .collect::<Vec<_>>()
+    };
+    ($rows:ident, option $field:ident) => {
+        $rows
+            .iter()
+            .map(|row| row.$field.as_deref())
+            .collect::<Vec<_>>()
+    };
+}
+
+use column;
 
 /// How long a connection may take to answer `begin`. A dead peer that does not say so is found by this, and a few of them
 /// fit into one try of a transaction.
@@ -63,25 +86,24 @@ impl Database {
         self.pool.close().await;
     }
 
-    /// Begins a transaction. `begin` is also the test of the connection: where one died while it was idle, nothing has
-    /// happened yet, and the next is taken.
+    /// Begins a transaction. `begin` is also the test of the connection: where one died while it was idle, or its server
+    /// is a standby by now, nothing has happened yet, and the next is taken.
     async fn start(&self, begin: &'static str) -> Answer<Tx> {
-        let mut connections_left = CONNECTIONS;
-        loop {
-            let connection = self.pool.acquire().await?;
+        for _ in 0..CONNECTIONS {
             let mut tx = Tx {
-                connection,
+                connection: self.pool.acquire().await?,
                 ended: false,
             };
-            let begun = tokio::time::timeout(BEGIN_LIMIT, tx.connection.execute(begin)).await;
-            connections_left -= 1;
-            match begun {
+            match tokio::time::timeout(BEGIN_LIMIT, tx.connection.execute(begin)).await {
                 Ok(Ok(_)) => return Ok(tx),
-                Ok(Err(error)) if connections_left == 0 || !is_dead(&error) => return Err(error),
-                Err(_) if connections_left == 0 => return Err(sqlx::Error::PoolTimedOut),
-                _ => tracing::debug!("a connection to the database is dead, taking another"),
+                Ok(Err(error)) if is_dead(&error) => {
+                    tracing::debug!(%error, "a connection is of no use, taking another");
+                }
+                Ok(Err(error)) => return Err(error),
+                Err(_) => tracing::debug!("a connection does not answer, taking another"),
             }
         }
+        Err(sqlx::Error::PoolTimedOut)
     }
 }
 
@@ -89,11 +111,12 @@ impl super::statements::Database for Database {
     type Tx = Tx;
 
     async fn begin(&self) -> Answer<Tx> {
-        self.start("begin isolation level read committed").await
+        self.start("begin isolation level read committed, read write")
+            .await
     }
 
     async fn read(&self) -> Answer<Tx> {
-        self.start("begin isolation level repeatable read read only")
+        self.start("begin isolation level repeatable read, read only")
             .await
     }
 
@@ -124,13 +147,13 @@ impl super::statements::Database for Database {
     }
 }
 
-/// Whether the connection is of no use, rather than the statement.
+/// Whether `begin` failed because of the connection: it is cut, the server goes down, or does not take writes.
 fn is_dead(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
-        sqlx::Error::Database(error) => error
-            .code()
-            .is_some_and(|code| code.starts_with("57P") || code.starts_with("08")),
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            code.starts_with("57P") || code.starts_with("08") || code == "0A000" || code == "25006"
+        }),
         _ => false,
     }
 }

@@ -57,8 +57,12 @@ pub(super) async fn open(url: &str) -> Result<Database> {
         })?;
     let service_id: String = sqlx::query_scalar("select id from service")
         .fetch_one(&mut connection)
-        .await?;
-    connection.close().await?;
+        .await
+        .map_err(|error| {
+            Error::unavailable(format!("cannot read the service id from {place}: {error}"))
+        })?;
+    // It has served: what becomes of it is nobody's concern.
+    let _ = connection.close().await;
     let pool = PgPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(ACQUIRE_LIMIT)

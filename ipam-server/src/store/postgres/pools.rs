@@ -1,6 +1,6 @@
 //! Address spaces and pools.
 
-use super::Tx;
+use super::{Tx, column};
 use crate::store::addr::Addr;
 use crate::store::moment::Moment;
 use crate::store::rows::{IntervalRow, PoolChangeRow, PoolRow};
@@ -280,8 +280,8 @@ impl PoolStatements for Tx {
         )
         .bind(vrf_id)
         .bind(pool_id)
-        .bind(ranges.iter().map(|range| range.first).collect::<Vec<_>>())
-        .bind(ranges.iter().map(|range| range.last).collect::<Vec<_>>())
+        .bind(column!(ranges, first))
+        .bind(column!(ranges, last))
         .execute(self.connection())
         .await?;
         Ok(())

@@ -1,6 +1,6 @@
 //! Counters and free space.
 
-use super::Tx;
+use super::{Tx, column};
 use crate::store::addr::Addr;
 use crate::store::moment::Moment;
 use crate::store::rows::{CounterRow, FreeRow, IntervalRow};
@@ -69,11 +69,6 @@ impl SpaceStatements for Tx {
         if counters.is_empty() {
             return Ok(());
         }
-        macro_rules! column {
-            ($field:ident) => {
-                counters.iter().map(|row| row.$field).collect::<Vec<_>>()
-            };
-        }
         let done = sqlx::query(
             "-- save_counters
              update pool_counter c
@@ -87,17 +82,17 @@ impl SpaceStatements for Tx {
                  returned_from, returned_first, probe_at, last_at)
              where c.pool_id = n.pool_id",
         )
-        .bind(column!(pool_id))
-        .bind(column!(leased))
-        .bind(column!(leased_reserved))
-        .bind(column!(quarantined))
-        .bind(column!(returned))
-        .bind(column!(fresh_from))
-        .bind(column!(returned_from_at))
-        .bind(column!(returned_from))
-        .bind(column!(returned_first))
-        .bind(column!(probe_at))
-        .bind(column!(last_at))
+        .bind(column!(counters, pool_id))
+        .bind(column!(counters, leased))
+        .bind(column!(counters, leased_reserved))
+        .bind(column!(counters, quarantined))
+        .bind(column!(counters, returned))
+        .bind(column!(counters, fresh_from))
+        .bind(column!(counters, returned_from_at))
+        .bind(column!(counters, returned_from))
+        .bind(column!(counters, returned_first))
+        .bind(column!(counters, probe_at))
+        .bind(column!(counters, last_at))
         .execute(self.connection())
         .await?;
         expect_rows("save_counters", done.rows_affected(), counters.len())
@@ -265,10 +260,10 @@ impl SpaceStatements for Tx {
              from unnest($1::bigint[], $2::inet[], $3::inet[], $4::timestamptz[])
                  as n (pool_id, first, last, free_at)",
         )
-        .bind(rows.iter().map(|row| row.pool_id).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.first).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.last).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.free_at).collect::<Vec<_>>())
+        .bind(column!(rows, pool_id))
+        .bind(column!(rows, first))
+        .bind(column!(rows, last))
+        .bind(column!(rows, free_at))
         .execute(self.connection())
         .await?;
         Ok(())
@@ -285,8 +280,8 @@ impl SpaceStatements for Tx {
              where f.pool_id = gone.pool_id
                  and f.first = gone.first",
         )
-        .bind(rows.iter().map(|row| row.pool_id).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.first).collect::<Vec<_>>())
+        .bind(column!(rows, pool_id))
+        .bind(column!(rows, first))
         .execute(self.connection())
         .await?;
         expect_rows("delete_free", done.rows_affected(), rows.len())
@@ -353,15 +348,16 @@ impl SpaceStatements for Tx {
         .await
     }
 
-    async fn insert_removal(&mut self, removal: &IntervalRow) -> Answer<()> {
+    async fn insert_removals(&mut self, removals: &[IntervalRow]) -> Answer<()> {
         sqlx::query(
-            "-- insert_removal
+            "-- insert_removals
              insert into pool_removal (pool_id, first, last)
-             values ($1, $2, $3)",
+             select pool_id, first, last
+             from unnest($1::bigint[], $2::inet[], $3::inet[]) as new (pool_id, first, last)",
         )
-        .bind(removal.pool_id)
-        .bind(removal.first)
-        .bind(removal.last)
+        .bind(column!(removals, pool_id))
+        .bind(column!(removals, first))
+        .bind(column!(removals, last))
         .execute(self.connection())
         .await?;
         Ok(())

@@ -1,13 +1,16 @@
 //! The statements in SQLite's SQL: connections and transactions here, one file per noun beside it.
 
 mod history;
+mod holders;
+mod intervals;
 mod leases;
 mod listing;
 mod open;
 mod pools;
 mod space;
 
-use std::sync::Arc;
+use std::fs::File;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::fcntl::Flock;
 use sqlx::pool::PoolConnection;
@@ -28,8 +31,8 @@ pub struct Database {
     readers: SqlitePool,
     service_id: Arc<str>,
     clock: Arc<Clock>,
-    /// Held as long as the database is open: one server per file.
-    _lock: Arc<Flock<std::fs::File>>,
+    /// Held until the database is closed, or the process ends: one server per file.
+    lock: Arc<Mutex<Option<Flock<File>>>>,
 }
 
 impl Database {
@@ -57,6 +60,9 @@ impl Database {
     pub(super) async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+        // Nothing can go wrong while it is held, so what a panicking holder left is as good as any.
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        *lock = None;
     }
 }
 

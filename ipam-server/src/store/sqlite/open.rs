@@ -1,8 +1,8 @@
 //! Opening an SQLite file and applying the migrations.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -38,7 +38,6 @@ pub(crate) fn migrations() -> Migrator {
 pub(super) async fn open(url: &str) -> Result<Database> {
     let file = file(url)?;
     let lock = lock(&file)?;
-    tracing::info!(file = %file.display(), "database: SQLite");
     let failed = |error: sqlx::Error| Error::Unavailable {
         reason: format!("cannot open the database {}: {error}", file.display()),
         source: Some(error),
@@ -87,7 +86,7 @@ pub(super) async fn open(url: &str) -> Result<Database> {
         readers,
         service_id: service_id.into(),
         clock: Arc::default(),
-        _lock: Arc::new(lock),
+        lock: Arc::new(Mutex::new(Some(lock))),
     })
 }
 
@@ -132,7 +131,7 @@ fn file(url: &str) -> Result<PathBuf> {
 }
 
 /// Takes the lock that one server per file holds. The system frees it with the process, however that ends.
-fn lock(file: &Path) -> Result<Flock<std::fs::File>> {
+fn lock(file: &Path) -> Result<Flock<File>> {
     let mut name = file.as_os_str().to_owned();
     name.push(".lock");
     let path = PathBuf::from(name);

@@ -345,15 +345,19 @@ impl SpaceStatements for Tx {
         .await
     }
 
-    async fn insert_removal(&mut self, removal: &IntervalRow) -> Answer<()> {
+    async fn insert_removals(&mut self, removals: &[IntervalRow]) -> Answer<()> {
         sqlx::query(
-            "-- insert_removal
+            "-- insert_removals
              insert into pool_removal (pool_id, first, last)
-             values (?1, ?2, ?3)",
+             select value ->> 0, unhex(value ->> 1), unhex(value ->> 2)
+             from json_each(?1)",
         )
-        .bind(removal.pool_id)
-        .bind(removal.first)
-        .bind(removal.last)
+        .bind(Json(
+            removals
+                .iter()
+                .map(|row| (row.pool_id, row.first.hex(), row.last.hex()))
+                .collect::<Vec<_>>(),
+        ))
         .execute(self.connection())
         .await?;
         Ok(())

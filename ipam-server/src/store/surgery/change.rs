@@ -48,7 +48,7 @@ pub(super) async fn first_step<D: Database>(
 ) -> Result<Attempt<PoolRow>> {
     retry::<D, _, _>("change_pool", || async {
         let mut tx = db.begin().await?;
-        let outcome = apply(&mut tx, name, patch, if_match).await;
+        let outcome = apply(&mut tx, db.clock(), name, patch, if_match).await;
         finish::<D, _>(tx, outcome).await
     })
     .await
@@ -98,7 +98,7 @@ async fn apply_and_show<T: Statements>(
     patch: &PoolPatch,
     if_match: Option<i64>,
 ) -> Result<Attempt<Versioned>> {
-    Ok(match apply(tx, name, patch, if_match).await? {
+    Ok(match apply(tx, clock, name, patch, if_match).await? {
         Attempt::Done(pool) => Attempt::Done(shown(tx, clock, &pool).await?),
         Attempt::InTheWay(leases) => Attempt::InTheWay(leases),
         Attempt::Unfinished(pool_id) => Attempt::Unfinished(pool_id),
@@ -107,6 +107,7 @@ async fn apply_and_show<T: Statements>(
 
 async fn apply<T: Statements>(
     tx: &mut T,
+    clock: &Clock,
     name: &str,
     patch: &PoolPatch,
     if_match: Option<i64>,
@@ -119,7 +120,8 @@ async fn apply<T: Statements>(
     if are_alike(&pool, &after)? {
         return Ok(Attempt::Done(pool));
     }
-    let now = time_for(&counter, tx.wall_clock().await?);
+    let wall = tx.wall_clock().await?;
+    let now = time_for(&counter, wall);
     let layouts = Layouts {
         old: Layout::of_row(&pool),
         new: Layout::of_row(&after),
@@ -129,7 +131,7 @@ async fn apply<T: Statements>(
         if let Some(refused) = refused {
             return Ok(refused);
         }
-        reshape(tx, &pool, &layouts, &mut counter, now).await?;
+        reshape(tx, &pool, &layouts, &mut counter, clock.rested_until(wall)).await?;
     }
     counter.last_at = now;
     tx.save_counters(std::slice::from_ref(&counter)).await?;
@@ -162,20 +164,29 @@ async fn refuse<T: Statements>(
     Ok((leases.total > 0).then(|| Attempt::InTheWay(Box::new(leases))))
 }
 
-/// Moves the addresses from the old layout to the new one.
+/// Moves the addresses from the old layout to the new one. `rest`: up to when released addresses have rested.
 async fn reshape<T: Statements>(
     tx: &mut T,
     pool: &PoolRow,
     Layouts { old, new }: &Layouts,
     counter: &mut CounterRow,
-    now: Moment,
+    rest: Moment,
 ) -> Result<()> {
     if old.ranges != new.ranges {
         let ranges = interval_rows(pool.id, &new.ranges);
         tx.replace_ranges(pool.vrf_id, pool.id, &ranges).await?;
     }
-    counter.leased_reserved += count_leases(tx, pool, &new.reserved, &old.reserved).await?;
-    counter.leased_reserved -= count_leases(tx, pool, &old.reserved, &new.reserved).await?;
+    let covered = minus(&new.reserved, &old.reserved);
+    let uncovered = minus(&old.reserved, &new.reserved);
+    counter.leased_reserved += count_leases(tx, pool, &covered).await?;
+    counter.leased_reserved -= count_leases(tx, pool, &uncovered).await?;
     take_out(tx, counter, &minus(&old.leasable, &new.leasable)).await?;
-    put_in(tx, pool, counter, &minus(&new.leasable, &old.leasable), now).await
+    put_in(
+        tx,
+        pool,
+        counter,
+        &minus(&new.leasable, &old.leasable),
+        rest,
+    )
+    .await
 }

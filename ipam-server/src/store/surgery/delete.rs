@@ -3,10 +3,11 @@
 use ipam_api::DryRun;
 
 use super::removal::purge;
-use super::{Attempt, check_version, leases_on, lock};
+use super::{Attempt, InTheWay, SHOWN_MAX, check_version, lock};
 use crate::error::{Error, Result};
 use crate::store::pools::find;
 use crate::store::retry::{finish, retry};
+use crate::store::rows::{CounterRow, PoolRow};
 use crate::store::settings::{DELETING, settings_of};
 use crate::store::statements::{Database, Statements};
 use crate::store::usage::time_for;
@@ -43,8 +44,8 @@ async fn mark<T: Statements>(
 ) -> Result<Attempt<i64>> {
     let (mut pool, mut counter) = lock(tx, name, false).await?;
     check_version(&pool, if_match)?;
-    let leases = leases_on(tx, &pool, &[pool.subnet().interval()]).await?;
-    if leases.total > 0 {
+    if counter.leased > 0 {
+        let leases = all_leases(tx, pool, &counter).await?;
         return Ok(Attempt::InTheWay(Box::new(leases)));
     }
     let now = time_for(&counter, tx.wall_clock().await?);
@@ -76,6 +77,30 @@ pub(in crate::store) async fn try_delete<D: Database>(
 async fn look<T: Statements>(tx: &mut T, name: &str, if_match: Option<i64>) -> Result<DryRun> {
     let pool = find(tx, name).await?;
     check_version(&pool, if_match)?;
-    let subnet = pool.subnet().interval();
-    leases_on(tx, &pool, &[subnet]).await?.into_dry_run()
+    let counter = tx.counters(&[pool.id]).await?.into_iter().next();
+    let counter = counter.ok_or_else(|| Error::PoolNotFound(name.to_owned()))?;
+    all_leases(tx, pool, &counter).await?.into_dry_run()
+}
+
+/// The leases of the pool; the counter knows how many, so that a large pool need not be walked.
+async fn all_leases<T: Statements>(
+    tx: &mut T,
+    pool: PoolRow,
+    counter: &CounterRow,
+) -> Result<InTheWay> {
+    let PoolRow {
+        vrf_id,
+        id,
+        subnet_first,
+        subnet_last,
+        ..
+    } = pool;
+    let held = tx
+        .leases_between(vrf_id, id, subnet_first, subnet_last, SHOWN_MAX)
+        .await?;
+    Ok(InTheWay {
+        pool,
+        total: counter.leased.unsigned_abs(),
+        held,
+    })
 }

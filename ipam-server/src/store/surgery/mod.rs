@@ -22,7 +22,7 @@ use super::rows::{CounterRow, HeldRow, PoolRow};
 use super::shown::lease_of;
 use super::statements::Statements;
 use crate::error::{Error, Result};
-use crate::pool::{Interval, minus};
+use crate::pool::Interval;
 
 /// Leases that a dry run shows.
 const SHOWN_MAX: i64 = 100;
@@ -110,39 +110,31 @@ async fn leases_on<T: Statements>(
     pool: &PoolRow,
     intervals: &[Interval],
 ) -> Result<InTheWay> {
-    let (mut total, mut held) = (0, Vec::new());
-    for &Interval { first, last } in intervals {
-        let count = tx
-            .count_leases_between(pool.vrf_id, pool.id, first, last)
+    let mut held = Vec::new();
+    let total = count_leases(tx, pool, intervals).await?;
+    if total > 0 {
+        let addresses = tx
+            .leased_on(pool.vrf_id, pool.id, intervals, SHOWN_MAX)
             .await?;
-        let room = SHOWN_MAX - held.len() as i64;
-        if count > 0 && room > 0 {
-            let more = tx
-                .leases_between(pool.vrf_id, pool.id, first, last, room)
-                .await?;
-            held.extend(more);
+        for address in addresses {
+            held.extend(tx.lease_on(pool.vrf_id, address).await?);
         }
-        total += u64::try_from(count).unwrap_or(0);
     }
     Ok(InTheWay {
         pool: pool.clone(),
-        total,
+        total: total.unsigned_abs(),
         held,
     })
 }
 
-/// What of the one set the other does not have, counted in leases of the pool.
+/// How many leases the pool has on these intervals.
 async fn count_leases<T: Statements>(
     tx: &mut T,
     pool: &PoolRow,
-    on: &[Interval],
-    but_not_on: &[Interval],
+    intervals: &[Interval],
 ) -> Result<i64> {
-    let mut total = 0;
-    for Interval { first, last } in minus(on, but_not_on) {
-        total += tx
-            .count_leases_between(pool.vrf_id, pool.id, first, last)
-            .await?;
+    if intervals.is_empty() {
+        return Ok(0);
     }
-    Ok(total)
+    Ok(tx.count_leases_on(pool.vrf_id, pool.id, intervals).await?)
 }

@@ -13,86 +13,90 @@ use crate::store::rows::{CounterRow, FreeRow, PoolRow};
 use crate::store::statements::Statements;
 
 /// Addresses that need a look of their own when space is put in: leased ones, resting ones. It bounds the transaction.
-const SINGLE_MAX: usize = 100_000;
-/// Leases that are read at a time.
-const PAGE: i64 = 5_000;
+const SINGLE_MAX: i64 = 100_000;
 
-/// Takes these intervals out of the pool's free space: rows that reach over an interval's borders are trimmed, and what
-/// lies inside is noted as a removal, to go in chunks.
+/// Takes these intervals, which come in order, out of the pool's free space: rows that reach over an interval's borders
+/// are trimmed, and what may lie inside is noted as a removal, to go in chunks.
 pub(super) async fn take_out<T: Statements>(
     tx: &mut T,
     counter: &mut CounterRow,
     intervals: &[Interval],
 ) -> Result<()> {
-    let mut cut = Cut::default();
-    for interval in intervals {
-        cut_one(tx, counter.pool_id, &mut cut, *interval).await?;
+    if intervals.is_empty() {
+        return Ok(());
     }
-    let Cut { old, mut new, rest } = cut;
-    new.extend(rest);
-    counter.returned += returned_among(&new) - returned_among(&old);
-    tx.delete_free(&old).await?;
-    tx.insert_free(&new).await?;
+    let borders: Vec<_> = intervals
+        .iter()
+        .flat_map(|interval| [interval.first, interval.last])
+        .collect();
+    let rows = tx.free_at_or_before_each(counter.pool_id, &borders).await?;
+    let cut = Cut::of(&rows, intervals);
+    counter.returned += returned_among(&cut.new) - returned_among(&cut.old);
+    tx.delete_free(&cut.old).await?;
+    tx.insert_free(&cut.new).await?;
+    let removals = interval_rows(counter.pool_id, &cut.removals);
+    tx.insert_removals(&removals).await?;
     Ok(())
 }
 
-/// Rows that are replaced. Written at the end at once: thousands of exclusions may go into one row.
-#[derive(Default)]
+/// What taking intervals out does to the rows at their borders.
+#[derive(Debug, Default, PartialEq)]
 struct Cut {
     old: Vec<FreeRow>,
     new: Vec<FreeRow>,
-    /// What is left of the last row behind the interval that was cut last.
-    rest: Option<FreeRow>,
+    /// Intervals that whole rows may lie in.
+    removals: Vec<Interval>,
 }
 
-/// Cuts one interval out; intervals come in order.
-async fn cut_one<T: Statements>(
-    tx: &mut T,
-    pool_id: i64,
-    cut: &mut Cut,
-    interval: Interval,
-) -> Result<()> {
-    if !cut.rest.is_some_and(|rest| reaches(&rest, interval.first)) {
-        cut.new.extend(cut.rest.take());
-        let row = tx.free_at_or_before(pool_id, interval.first).await?;
-        cut.rest = row.filter(|row| reaches(row, interval.first));
-        cut.old.extend(cut.rest);
-    }
-    if let Some(row) = cut.rest.take() {
-        if row.first < interval.first {
-            let last = Addr(interval.first.0 - 1);
-            cut.new.push(FreeRow { last, ..row });
+impl Cut {
+    /// `rows`: for each interval the row that begins last at or before its first address, and that for its last address.
+    fn of(rows: &[FreeRow], intervals: &[Interval]) -> Self {
+        let mut cut = Self::default();
+        // What is left of the last row behind the interval before.
+        let mut rest: Option<FreeRow> = None;
+        for &interval in intervals {
+            let cut_before = rest.take_if(|rest| reaches(rest, interval.first));
+            cut.new.extend(rest.take());
+            let at_first = match cut_before {
+                Some(row) => Some(row),
+                None => {
+                    let row = begins_at_or_before(rows, interval.first)
+                        .filter(|row| reaches(row, interval.first));
+                    cut.old.extend(row);
+                    row
+                }
+            };
+            if let Some(row) = at_first {
+                if row.first < interval.first {
+                    cut.new.push(FreeRow {
+                        last: interval.first.previous(),
+                        ..row
+                    });
+                }
+                rest = behind(&row, interval);
+                if row.last >= interval.last {
+                    // The interval lies in one row, so that no other begins in it.
+                    continue;
+                }
+            }
+            let at_last = begins_at_or_before(rows, interval.last);
+            let Some(row) = at_last.filter(|row| row.first > interval.first) else {
+                continue;
+            };
+            cut.removals.push(interval);
+            rest = behind(&row, interval);
+            if rest.is_some() {
+                cut.old.push(row);
+            }
         }
-        cut.rest = behind(&row, interval);
-        if row.last >= interval.last {
-            // The interval lies in one row, so that no other begins in it.
-            return Ok(());
-        }
+        cut.new.extend(rest);
+        cut
     }
-    let row = tx.free_at_or_before(pool_id, interval.last).await?;
-    if let Some(row) = row.filter(|row| row.first > interval.first && row.last > interval.last) {
-        cut.old.push(row);
-        cut.rest = behind(&row, interval);
-    }
-    note_inside(tx, pool_id, cut, interval).await
 }
 
-/// Notes a removal when whole rows lie in the interval, other than those that were cut.
-async fn note_inside<T: Statements>(
-    tx: &mut T,
-    pool_id: i64,
-    cut: &Cut,
-    interval: Interval,
-) -> Result<()> {
-    // At most two were cut: one at either end.
-    let Interval { first, last } = interval;
-    let inside = tx.free_between(pool_id, first, last, 3).await?;
-    if inside.iter().any(|row| !cut.old.contains(row)) {
-        for removal in interval_rows(pool_id, &[interval]) {
-            tx.insert_removal(&removal).await?;
-        }
-    }
-    Ok(())
+fn begins_at_or_before(rows: &[FreeRow], address: Addr) -> Option<FreeRow> {
+    let after = rows.partition_point(|row| row.first <= address);
+    after.checked_sub(1).map(|index| rows[index])
 }
 
 fn reaches(row: &FreeRow, address: Addr) -> bool {
@@ -108,19 +112,19 @@ fn behind(row: &FreeRow, interval: Interval) -> Option<FreeRow> {
 }
 
 /// Puts these intervals into the pool's free space: as never used, but for addresses that are leased, and for those that
-/// were released so lately that they rest.
+/// were released so lately that they rest. `rest`: up to when released addresses have rested.
 pub(super) async fn put_in<T: Statements>(
     tx: &mut T,
     pool: &PoolRow,
     counter: &mut CounterRow,
     intervals: &[Interval],
-    now: Moment,
+    rest: Moment,
 ) -> Result<()> {
     if intervals.is_empty() {
         return Ok(());
     }
     let leased = leased_in(tx, pool, intervals).await?;
-    let resting = resting_in(tx, pool, intervals, &leased, now).await?;
+    let resting = resting_in(tx, pool, intervals, &leased, rest).await?;
     let mut taken: Vec<_> = leased.into_iter().map(Interval::one).collect();
     taken.extend(resting.iter().map(|row| Interval::one(row.first)));
     let mut rows: Vec<_> = minus(intervals, &union(&taken))
@@ -153,24 +157,11 @@ async fn leased_in<T: Statements>(
     pool: &PoolRow,
     intervals: &[Interval],
 ) -> Result<HashSet<Addr>> {
-    let mut leased = HashSet::new();
-    for interval in intervals {
-        let mut first = interval.first;
-        loop {
-            let page = tx
-                .leases_between(pool.vrf_id, pool.id, first, interval.last, PAGE)
-                .await?;
-            leased.extend(page.iter().map(|held| held.lease.address));
-            check_bound(pool, leased.len())?;
-            match page.last() {
-                Some(last) if page.len() as i64 == PAGE && last.lease.address < interval.last => {
-                    first = last.lease.address.next();
-                }
-                _ => break,
-            }
-        }
-    }
-    Ok(leased)
+    let leased = tx
+        .leased_on(pool.vrf_id, pool.id, intervals, SINGLE_MAX + 1)
+        .await?;
+    check_bound(pool, leased.len())?;
+    Ok(leased.into_iter().collect())
 }
 
 /// The addresses in the intervals that rest still, each as a row of its own.
@@ -179,33 +170,27 @@ async fn resting_in<T: Statements>(
     pool: &PoolRow,
     intervals: &[Interval],
     leased: &HashSet<Addr>,
-    now: Moment,
+    rest: Moment,
 ) -> Result<Vec<FreeRow>> {
     let delay = Duration::from_secs(pool.reuse_delay_s.unsigned_abs());
-    let since = now.minus(delay);
-    let mut resting = Vec::new();
-    for &Interval { first, last } in intervals {
-        let limit = SINGLE_MAX as i64 + 1;
-        let released = tx
-            .released_since(pool.vrf_id, first, last, since, limit)
-            .await?;
-        let rows = released
-            .into_iter()
-            .filter(|released| !leased.contains(&released.address))
-            .map(|released| FreeRow {
-                pool_id: pool.id,
-                first: released.address,
-                last: released.address,
-                free_at: released.released_at.plus(delay),
-            });
-        resting.extend(rows);
-        check_bound(pool, resting.len())?;
-    }
-    Ok(resting)
+    let released = tx
+        .released_since(pool.vrf_id, intervals, rest.minus(delay), SINGLE_MAX + 1)
+        .await?;
+    check_bound(pool, released.len())?;
+    Ok(released
+        .into_iter()
+        .filter(|released| !leased.contains(&released.address))
+        .map(|released| FreeRow {
+            pool_id: pool.id,
+            first: released.address,
+            last: released.address,
+            free_at: released.released_at.plus(delay),
+        })
+        .collect())
 }
 
 fn check_bound(pool: &PoolRow, count: usize) -> Result<()> {
-    if count <= SINGLE_MAX {
+    if count as i64 <= SINGLE_MAX {
         return Ok(());
     }
     Err(Error::Invalid(format!(
@@ -213,4 +198,85 @@ fn check_bound(pool: &PoolRow, count: usize) -> Result<()> {
          back in smaller parts",
         pool.name
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::pool::union;
+
+    fn interval((first, more): (u128, u128)) -> Interval {
+        Interval {
+            first: Addr(first),
+            last: Addr(first + more),
+        }
+    }
+
+    fn intervals() -> impl Strategy<Value = Vec<Interval>> {
+        proptest::collection::vec((0u128..120, 0u128..9).prop_map(interval), 0..14)
+            .prop_map(|intervals| union(&intervals))
+    }
+
+    fn numbers<'a>(intervals: impl IntoIterator<Item = &'a Interval>) -> BTreeSet<u128> {
+        intervals
+            .into_iter()
+            .flat_map(|interval| interval.first.0..=interval.last.0)
+            .collect()
+    }
+
+    fn of_rows(rows: &[FreeRow]) -> Vec<Interval> {
+        rows.iter()
+            .map(|row| Interval {
+                first: row.first,
+                last: row.last,
+            })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_cut_out_is_gone_or_lies_in_whole_rows_within_removals(
+            free in intervals(),
+            split in proptest::collection::btree_set(0u128..130, 0..30),
+            gone in intervals(),
+        ) {
+            // Rows may touch: what was released comes back address by address.
+            let mut rows: Vec<FreeRow> = Vec::new();
+            for number in numbers(&free) {
+                let touches = rows.last().is_some_and(|row| row.last.0 + 1 == number);
+                match rows.last_mut() {
+                    Some(row) if touches && !split.contains(&number) => row.last = Addr(number),
+                    _ => rows.push(FreeRow {
+                        pool_id: 1,
+                        first: Addr(number),
+                        last: Addr(number),
+                        free_at: Moment::NEVER,
+                    }),
+                }
+            }
+            let cut = Cut::of(&rows, &gone);
+
+            let mut left: Vec<_> = rows.clone();
+            for old in &cut.old {
+                let before = left.len();
+                left.retain(|row| row != old);
+                prop_assert_eq!(left.len() + 1, before, "{:?} is replaced once", old);
+            }
+            left.extend(&cut.new);
+            left.sort_by_key(|row| row.first);
+            for pair in left.windows(2) {
+                prop_assert!(pair[0].last < pair[1].first, "{:?}", pair);
+            }
+            left.retain(|row| {
+                let row = Interval { first: row.first, last: row.last };
+                !cut.removals.iter().any(|removal| removal.first <= row.first && row.last <= removal.last)
+            });
+            prop_assert_eq!(numbers(&of_rows(&left)), &numbers(&free) - &numbers(&gone));
+            prop_assert!(cut.removals.iter().all(|removal| gone.contains(removal)));
+        }
+    }
 }

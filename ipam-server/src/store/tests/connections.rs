@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use sqlx::{Connection, PgConnection};
 
 use super::{postgres_database, sqlite_database};
 use crate::store::moment::Moment;
+use crate::store::postgres;
 use crate::store::rows::{AttachmentRow, CounterRow};
-use crate::store::statements::{Database, LeaseStatements, PoolStatements, SpaceStatements};
+use crate::store::statements::{Database, HolderStatements, PoolStatements, SpaceStatements};
 
 fn attachment() -> AttachmentRow {
     AttachmentRow::new(&ipam_api::Attachment {
@@ -62,9 +65,7 @@ async fn a_transaction_that_is_dropped_closes_its_connection_and_one_that_ends_k
         (tx, pid)
     };
     let (tx, first) = backend().await;
-    <crate::store::postgres::Database as Database>::commit(tx)
-        .await
-        .expect("commits");
+    postgres::Database::commit(tx).await.expect("commits");
     let mut other = PgConnection::connect(&url).await.expect("connects");
     let mut lives = async |pid: i32| -> bool {
         sqlx::query_scalar("select exists (select from pg_stat_activity where pid = $1)")
@@ -96,9 +97,7 @@ async fn connections_that_died_while_idle_are_passed_by() {
         open.push(database.begin().await.expect("begins"));
     }
     for tx in open {
-        <crate::store::postgres::Database as Database>::commit(tx)
-            .await
-            .expect("commits");
+        postgres::Database::commit(tx).await.expect("commits");
     }
     tokio::time::sleep(Duration::from_millis(50)).await;
     let mut other = PgConnection::connect(&url).await.expect("connects");
@@ -117,6 +116,49 @@ async fn connections_that_died_while_idle_are_passed_by() {
 }
 
 #[tokio::test]
+async fn a_connection_that_falls_silent_is_passed_by() {
+    let Some(cluster) = harness::postgres::Cluster::start() else {
+        harness::require::skip("postgres", "no server to stop");
+        return;
+    };
+    let database = postgres::Database::open(&cluster.database())
+        .await
+        .expect("opens");
+    let mut tx = database.begin().await.expect("begins");
+    let pid: i32 = sqlx::query_scalar("select pg_backend_pid()")
+        .fetch_one(tx.connection())
+        .await
+        .expect("reads");
+    postgres::Database::commit(tx).await.expect("commits");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    kill(Pid::from_raw(pid), Signal::SIGSTOP).expect("stops");
+    let begun = tokio::time::timeout(Duration::from_secs(6), database.begin()).await;
+    kill(Pid::from_raw(pid), Signal::SIGCONT).expect("goes on");
+    let mut tx = begun.expect("in time").expect("begins on another");
+    assert!(tx.vrf_id("default").await.expect("reads").is_some());
+}
+
+#[tokio::test]
+async fn a_server_waits_for_a_postgres_that_starts_after_it() {
+    let Some(cluster) = harness::postgres::Cluster::start() else {
+        harness::require::skip("postgres", "no server to stop");
+        return;
+    };
+    let url = cluster.database();
+    cluster.stop(Signal::SIGINT);
+    let opens = tokio::spawn(async move { postgres::Database::open(&url).await });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!opens.is_finished(), "it waits");
+    let _cluster = tokio::task::spawn_blocking(move || {
+        cluster.resume();
+        cluster
+    })
+    .await
+    .expect("starts");
+    opens.await.expect("ends").expect("opens");
+}
+
+#[tokio::test]
 async fn a_transaction_with_a_failed_statement_does_not_commit_without_a_word() {
     let Some((database, _)) = postgres_database().await else {
         return;
@@ -130,7 +172,7 @@ async fn a_transaction_with_a_failed_statement_does_not_commit_without_a_word() 
         .execute(tx.connection())
         .await
         .expect_err("fails");
-    <crate::store::postgres::Database as Database>::commit(tx)
+    postgres::Database::commit(tx)
         .await
         .expect_err("it has been rolled back");
 }
@@ -146,9 +188,7 @@ async fn who_waited_for_an_attachment_or_a_counter_sees_what_the_other_wrote() {
         .await
         .expect("inserts");
     let mut counter = pool_with_counter(&mut tx).await;
-    <crate::store::postgres::Database as Database>::commit(tx)
-        .await
-        .expect("commits");
+    postgres::Database::commit(tx).await.expect("commits");
 
     let mut first = database.begin().await.expect("begins");
     let mut second = database.begin().await.expect("begins");
@@ -178,14 +218,12 @@ async fn who_waited_for_an_attachment_or_a_counter_sees_what_the_other_wrote() {
         .save_counters(std::slice::from_ref(&counter))
         .await
         .expect("saves");
-    <crate::store::postgres::Database as Database>::commit(first)
-        .await
-        .expect("commits");
+    postgres::Database::commit(first).await.expect("commits");
     let seen = waits.await.expect("ends");
     assert_eq!(seen, (vec![row], vec![counter]));
 }
 
-async fn pool_with_counter(tx: &mut crate::store::postgres::Tx) -> CounterRow {
+async fn pool_with_counter(tx: &mut postgres::Tx) -> CounterRow {
     sqlx::query(
         "insert into pool (id, name, vrf_id, subnet_first, subnet_last, prefix_len, exclude, routes, dns, labels,
              reuse_delay_s, state, version, created_at, updated_at)

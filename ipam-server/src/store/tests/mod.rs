@@ -4,6 +4,7 @@ mod connections;
 mod exercise;
 mod plans;
 mod schema;
+pub(super) mod stage;
 mod values;
 
 use tempfile::TempDir;

@@ -170,7 +170,6 @@ async fn a_second_server_on_an_sqlite_file_is_refused_by_whatever_path() {
     }
     let service_id = first.service_id().to_owned();
     first.close().await;
-    drop(first);
     let again = Store::open(&sqlite_url(&folder)).await.expect("opens");
     assert_eq!(again.service_id(), service_id);
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::process::Process;
 use super::server::everywhere;
 use super::{attachment, claim, pool};
 
@@ -32,7 +33,7 @@ async fn a_check_tells_what_is_held_and_what_is_missing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn status_tells_whether_entries_could_be_served_and_is_never_older_than_a_second() {
     everywhere(async |server| {
-        server.post("/v1/pools", pool("one", "10.1.0.0/31")).await.expect(201);
+        server.post("/v1/pools", pool("one", "10.1.0.0/32")).await.expect(201);
         server.post("/v1/pools", pool("two", "10.2.0.0/24")).await.expect(201);
         let asks = json!({ "entries": [{ "pools": ["none", "one"] }, { "pools": ["two"] }] });
         let status = server.post("/v1/status", asks.clone()).await;
@@ -53,4 +54,32 @@ async fn status_tells_whether_entries_could_be_served_and_is_never_older_than_a_
         assert_eq!(status.body["entries"][1]["pools"][0]["state"], "draining");
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_who_ask_for_status_at_once_ask_the_database_once() {
+    let process = Process::start(&[("IPAM_LOG", "info,sqlx=debug")]).await;
+    let new = pool("v4", "10.1.0.0/24");
+    process.rest.post("/v1/pools", new).await.expect(201);
+    let begun = tokio::time::Instant::now();
+    let asked: Vec<_> = (0..100)
+        .map(|_| {
+            let rest = process.rest.clone();
+            let entries = json!({ "entries": [{ "pools": ["v4"] }] });
+            tokio::spawn(async move { rest.post("/v1/status", entries).await })
+        })
+        .collect();
+    for answer in asked {
+        assert_eq!(answer.await.expect("answered").expect(200)["ready"], true);
+    }
+    let seconds = usize::try_from(begun.elapsed().as_secs()).expect("a moment");
+    let log = process.stop().await;
+    let reads = log
+        .lines()
+        .filter(|line| line.contains("list_pools"))
+        .count();
+    assert!(
+        (1..=seconds + 1).contains(&reads),
+        "{reads} reads in {seconds} s"
+    );
 }

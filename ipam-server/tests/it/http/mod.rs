@@ -1,6 +1,7 @@
 //! The service over HTTP: status and body of every route and every error code, on real servers over real databases.
 
 mod auth;
+mod bad_claims;
 mod bad_input;
 mod check;
 mod gather;
@@ -15,6 +16,7 @@ mod server;
 mod settings;
 mod sockets;
 mod vrfs;
+mod writer;
 
 use serde_json::{Value, json};
 
@@ -36,4 +38,15 @@ fn release(container: &str) -> Value {
 /// A pool of a subnet.
 fn pool(name: &str, subnet: &str) -> Value {
     json!({ "name": name, "subnet": subnet })
+}
+
+/// Changes one part of a body.
+fn with(mut body: Value, pointer: &str, value: Value) -> Value {
+    let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
+    let parent = body.pointer_mut(parent).expect("the parent is there");
+    match (parent.as_array_mut(), key.parse::<usize>()) {
+        (Some(list), Ok(index)) => list[index] = value,
+        _ => parent[key] = value,
+    }
+    body
 }

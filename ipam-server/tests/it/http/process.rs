@@ -8,7 +8,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use reqwest::Method;
 use serde_json::json;
-use sqlx::{Connection, Executor, SqliteConnection};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -16,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::rest::Rest;
+use super::writer::Writer;
 use super::{claim, pool};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -74,9 +74,8 @@ impl Process {
             log: String::new(),
         };
         let line = process.line("create a pool: ").await;
-        let url = line.split_whitespace().last().expect("a URL");
-        let url = url.trim_end_matches("/v1/pools");
-        process.rest = Rest::new(url);
+        let (begin, end) = (line.rfind("http://"), line.rfind("/v1/pools"));
+        process.rest = Rest::new(&line[begin.expect("a URL")..end.expect("a URL")]);
         process
     }
 
@@ -94,6 +93,11 @@ impl Process {
         }
     }
 
+    /// `HOST:PORT`.
+    pub(super) fn address(&self) -> &str {
+        self.rest.base().trim_start_matches("http://")
+    }
+
     pub(super) fn signal(&self, signal: Signal) {
         let pid = self.child.id().expect("it runs");
         kill(Pid::from_raw(pid.cast_signed()), signal).expect("a signal");
@@ -103,6 +107,15 @@ impl Process {
     pub(super) async fn stop(self) -> String {
         self.signal(Signal::SIGTERM);
         self.ended().await
+    }
+
+    /// Waits for an orderly end, and starts a server over the same file.
+    async fn started_again(mut self) -> Self {
+        let other = tempfile::tempdir().expect("a folder");
+        let folder = std::mem::replace(&mut self.folder, other);
+        let log = self.ended().await;
+        assert!(log.contains("stopped"), "{log}");
+        Self::start_in(folder, &[]).await
     }
 
     /// Waits for an orderly end and answers the whole log.
@@ -170,7 +183,7 @@ async fn a_newcomer_is_told_where_the_database_is_and_what_to_type() {
 async fn the_log_can_be_json_with_the_requests_id() {
     let process = Process::start(&[
         ("IPAM_LOG_FORMAT", "json"),
-        ("IPAM_LOG", "debug,hyper=info"),
+        ("IPAM_LOG", "ipam_server=debug"),
     ])
     .await;
     let rest = process.rest.with("x-request-id", "find-me");
@@ -198,14 +211,7 @@ async fn sigterm_finishes_what_is_under_way_and_accepts_nothing_more() {
         .post("/v1/pools", pool("v4", "10.1.0.0/24"))
         .await
         .expect(201);
-    let url = format!(
-        "sqlite://{}",
-        process.folder.path().join("ipam.db").display()
-    );
-    let mut writer = SqliteConnection::connect(&url)
-        .await
-        .expect("the file opens");
-    writer.execute("begin immediate").await.expect("the lock");
+    let writer = Writer::lock(process.folder.path()).await;
     let claims: Vec<_> = (0..5)
         .map(|number| {
             let rest = process.rest.clone();
@@ -217,31 +223,82 @@ async fn sigterm_finishes_what_is_under_way_and_accepts_nothing_more() {
     process.signal(Signal::SIGTERM);
     process.line("stopping").await;
     let begun = Instant::now();
-    let fresh = loop {
-        let fresh = process.rest.clone().with("connection", "close");
-        match fresh.try_send(Method::GET, "/healthz", None).await {
-            Err(error) => break error,
-            Ok(_) => assert!(begun.elapsed() < PATIENCE, "it still accepts"),
+    // A connection that was kept may end under a request; a new one is refused.
+    loop {
+        match process.rest.try_send(Method::GET, "/healthz", None).await {
+            Err(error) if error.is_connect() => break,
+            _ => assert!(begun.elapsed() < PATIENCE, "it still accepts"),
         }
-    };
-    assert!(fresh.is_connect(), "{fresh:?}");
-    writer.execute("rollback").await.expect("the end");
-    writer.close().await.expect("the end");
+    }
+    writer.unlock().await;
     for claim in claims {
         claim.await.expect("answered").expect(201);
     }
-    let folder = tempfile::tempdir().expect("a folder");
-    let folder = std::mem::replace(&mut process.folder, folder);
-    let log = process.ended().await;
-    assert!(log.contains("stopped"), "{log}");
-
-    let again = Process::start_in(folder, &[]).await;
+    let again = process.started_again().await;
     let leases = again.rest.get("/v1/leases").await;
     assert_eq!(
         leases.expect(200)["items"].as_array().map(Vec::len),
         Some(5)
     );
     again.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn releases_that_nobody_waits_for_any_more_are_carried_out_before_the_end() {
+    let mut process = Process::start(&[]).await;
+    let rest = process.rest.clone();
+    rest.post("/v1/pools", pool("v4", "10.1.0.0/24"))
+        .await
+        .expect(201);
+    for container in ["c1", "c2"] {
+        let held = rest.post("/v1/leases", claim(container, "v4")).await;
+        held.expect(201);
+    }
+    let writer = Writer::lock(process.folder.path()).await;
+    for container in ["c1", "c2"] {
+        let rest = rest.clone();
+        let body = super::release(container);
+        let asked = tokio::spawn(async move { rest.post("/v1/release", body).await });
+        sleep(Duration::from_millis(200)).await;
+        asked.abort();
+    }
+    process.signal(Signal::SIGTERM);
+    process.line("stopping").await;
+    writer.unlock().await;
+    let again = process.started_again().await;
+    let leases = again.rest.get("/v1/leases").await;
+    assert_eq!(leases.expect(200)["items"], json!([]));
+    again.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_never_ends_is_given_up_after_ten_seconds() {
+    let process = Process::start(&[]).await;
+    process
+        .rest
+        .post("/v1/pools", pool("v4", "10.1.0.0/24"))
+        .await
+        .expect(201);
+    let writer = Writer::lock(process.folder.path()).await;
+    let rest = process.rest.clone();
+    let claim = tokio::spawn(async move {
+        let body = (
+            "application/json",
+            claim("c1", "v4").to_string().into_bytes(),
+        );
+        rest.try_send(Method::POST, "/v1/leases", Some(body)).await
+    });
+    sleep(Duration::from_millis(300)).await;
+    let begun = Instant::now();
+    let log = process.stop().await;
+    let took = begun.elapsed();
+    assert!(
+        took > Duration::from_secs(9) && took < Duration::from_secs(20),
+        "{took:?}"
+    );
+    assert!(log.contains("did not finish in time"), "{log}");
+    claim.await.expect("a task").expect_err("it was cut off");
+    writer.unlock().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -298,10 +355,10 @@ async fn migrate_applies_the_migrations_and_exits() {
     assert!(folder.path().join("ipam.db").is_file());
     let again = command(folder.path())
         .arg("migrate")
-        .status()
+        .output()
         .await
         .expect("it runs");
-    assert!(again.success());
+    assert!(again.status.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,6 +43,10 @@ impl Rest {
         }
     }
 
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
     /// The same client with one more header on each request.
     pub(super) fn with(&self, name: &str, value: &str) -> Self {
         let mut other = self.clone();

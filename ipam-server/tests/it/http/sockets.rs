@@ -1,6 +1,8 @@
 //! Unix sockets, and several listeners at once.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 
@@ -50,4 +52,17 @@ async fn what_is_not_a_socket_is_not_replaced() {
     let missing = format!("unix://{}/none/ipam.sock", folder.path().display());
     let text = refused(folder.path(), &["--listen", &missing], &[]).await;
     assert!(text.contains("/none/ipam.sock"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_without_end_is_cut_off() {
+    let process = Process::start(&[]).await;
+    let mut stream = TcpStream::connect(process.address()).expect("it listens");
+    let head = format!("GET /healthz HTTP/1.1\r\nx: {}\r\n", "y".repeat(80_000));
+    let _ = stream.write_all(head.as_bytes());
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    process.rest.get("/healthz").await.expect(200);
+    process.stop().await;
 }

@@ -193,12 +193,16 @@ async fn wrong_ranges_are_refused_by_name(store: Store) {
 }
 
 async fn wrong_exclusions_and_gateways_are_refused_by_name(store: Store) {
-    for exclude in ["10.1.0.0/24", "2001:db8::/64", "10.0.0.0/8"] {
+    for (exclude, named) in [
+        ("10.1.0.0/24", "10.1.0.0"),
+        ("2001:db8::/64", "2001:db8::"),
+        ("10.0.0.0/8", "10.0.0.0"),
+    ] {
         let new = NewPool {
             exclude: vec![exclude.parse().expect("a subnet")],
             ..pool("a", "10.0.0.0/24")
         };
-        assert_invalid(store.create_pool(&new).await, &["exclude", exclude]);
+        assert_invalid(store.create_pool(&new).await, &["exclude", named]);
     }
     for gateway in ["10.1.0.1", "2001:db8::1"] {
         let new = NewPool {

@@ -20,6 +20,8 @@ conformance!(
     wanted_addresses_fill_the_entries_in_order,
     a_wanted_address_splits_free_space_wherever_it_is,
     a_claim_whose_wanted_address_is_held_keeps_nothing,
+    a_wanted_address_passes_over_an_entry_that_has_one,
+    a_claim_that_replaces_may_want_the_address_that_it_gives_up,
 );
 
 async fn a_wanted_address_is_given(store: Store) {
@@ -191,4 +193,37 @@ async fn a_claim_whose_wanted_address_is_held_keeps_nothing(store: Store) {
     assert_refused!(allocate(&store, &wanted).await, Error::AddressTaken { .. });
     assert_eq!(usage(&store, "v4").await.leased, 0);
     grant(&store, &wanting("c3", &["v4"], &["10.0.0.7"])).await;
+}
+
+async fn a_wanted_address_passes_over_an_entry_that_has_one(store: Store) {
+    create(
+        &store,
+        &ranged("one", "10.2.0.0/24", "10.2.0.9", "10.2.0.10"),
+    )
+    .await;
+    create(
+        &store,
+        &ranged("half", "10.3.0.0/24", "10.3.0.9", "10.3.0.9"),
+    )
+    .await;
+    let asked = wanting("c1", &["half,one", "one"], &["10.3.0.9", "10.2.0.9"]);
+    let granted = grant(&store, &asked).await;
+    assert_eq!(addresses(&granted.leases), [ip("10.3.0.9"), ip("10.2.0.9")]);
+}
+
+async fn a_claim_that_replaces_may_want_the_address_that_it_gives_up(store: Store) {
+    create(&store, &resting(3600, pool("a", "10.0.0.0/30"))).await;
+    create(&store, &pool("b", "10.1.0.0/24")).await;
+    let first = grant(&store, &issued("boot-1", 1, claim("c1", &["a"]))).await;
+    let address = addresses(&first.leases)[0].to_string();
+    let asked = wanting("c1", &["a", "b"], &[&address]);
+    let second = grant(&store, &issued("boot-2", 1, asked)).await;
+    assert!(second.fresh);
+    assert_eq!(addresses(&second.leases)[0], addresses(&first.leases)[0]);
+    assert_ne!(second.leases[0].id, first.leases[0].id);
+    // One that cannot be granted leaves everything as it was.
+    let failing = wanting("c1", &["a", "b", "a"], &[&address]);
+    refused(allocate(&store, &issued("boot-3", 1, failing)).await);
+    assert_eq!(held(&store, "c1").await.len(), 2);
+    audit(&store).await;
 }

@@ -1,0 +1,249 @@
+//! Who holds leases: attachments, and the nodes that they are on.
+
+use ipam_api::Attachment;
+use serde_json::{Value, json};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::Tx;
+use crate::store::moment::Moment;
+use crate::store::rows::{AttachmentRow, NodeRow};
+use crate::store::statements::{Answer, HolderStatements, expect_rows};
+
+/// Every column of attachments, in the order of the table.
+fn rows_of(attachments: &[AttachmentRow]) -> Json<Vec<Value>> {
+    let row = |row: &AttachmentRow| {
+        json!([
+            row.id.simple(),
+            row.cluster,
+            row.node,
+            row.network,
+            row.container_id,
+            row.ifname,
+            row.claim_boot,
+            row.claim_issued,
+            row.granted_issued,
+            row.release_boot,
+            row.release_issued,
+            row.released_at.map(|moment| moment.0),
+            row.pod_namespace,
+            row.pod_name,
+            row.pod_uid,
+        ])
+    };
+    Json(attachments.iter().map(row).collect())
+}
+
+impl HolderStatements for Tx {
+    async fn upsert_attachments(&mut self, rows: &[AttachmentRow]) -> Answer<Vec<AttachmentRow>> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        // The update changes nothing: it answers the row.
+        let query = sqlx::query_as(
+            "-- upsert_attachments
+             insert into attachment (id, cluster, node, network, container_id, ifname, claim_boot, claim_issued,
+                 granted_issued, release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid)
+             select unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
+                 value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13,
+                 value ->> 14
+             from json_each(?1)
+             where true
+             order by key
+             on conflict (container_id, ifname, network, node, cluster)
+                 do update set released_at = attachment.released_at
+             returning id, cluster, node, network, container_id, ifname, claim_boot, claim_issued, granted_issued,
+                 release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid",
+        );
+        query.bind(rows_of(rows)).fetch_all(self.connection()).await
+    }
+
+    async fn find_attachments(&mut self, keys: &[Attachment]) -> Answer<Vec<AttachmentRow>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        sqlx::query_as(
+            "-- find_attachments
+             select a.id, a.cluster, a.node, a.network, a.container_id, a.ifname, a.claim_boot, a.claim_issued,
+                 a.granted_issued, a.release_boot, a.release_issued, a.released_at, a.pod_namespace, a.pod_name, a.pod_uid
+             from json_each(?1) k
+             cross join attachment a on a.container_id = k.value ->> 3
+                 and a.ifname = k.value ->> 4
+                 and a.network = k.value ->> 2
+                 and a.node = k.value ->> 1
+                 and a.cluster = k.value ->> 0",
+        )
+        .bind(Json(
+            keys.iter()
+                .map(|key| {
+                    json!([
+                        key.cluster,
+                        key.node,
+                        key.network,
+                        key.container_id,
+                        key.ifname
+                    ])
+                })
+                .collect::<Vec<_>>(),
+        ))
+        .fetch_all(self.connection())
+        .await
+    }
+
+    async fn save_attachments(&mut self, rows: &[AttachmentRow]) -> Answer<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let query = sqlx::query(
+            "-- save_attachments
+             update attachment as a
+             set id = unhex(n.value ->> 0), claim_boot = n.value ->> 6, claim_issued = n.value ->> 7,
+                 granted_issued = n.value ->> 8, release_boot = n.value ->> 9, release_issued = n.value ->> 10,
+                 released_at = n.value ->> 11, pod_namespace = n.value ->> 12, pod_name = n.value ->> 13,
+                 pod_uid = n.value ->> 14
+             from json_each(?1) n
+             where a.container_id = n.value ->> 4
+                 and a.ifname = n.value ->> 5
+                 and a.network = n.value ->> 3
+                 and a.node = n.value ->> 2
+                 and a.cluster = n.value ->> 1",
+        );
+        let done = query.bind(rows_of(rows)).execute(self.connection()).await?;
+        expect_rows("save_attachments", done.rows_affected(), rows.len())
+    }
+
+    async fn delete_attachments(&mut self, ids: &[Uuid]) -> Answer<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(
+            "-- delete_attachments
+             delete from attachment
+             where id in (select unhex(value) from json_each(?1))",
+        )
+        .bind(Json(ids.iter().map(|id| id.simple()).collect::<Vec<_>>()))
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
+    async fn prune_attachments(&mut self, until: Moment, limit: i64) -> Answer<u64> {
+        let done = sqlx::query(
+            "-- prune_attachments
+             delete from attachment
+             where id in (select id from attachment where released_at < ?1 order by released_at limit ?2)",
+        )
+        .bind(until)
+        .bind(limit)
+        .execute(self.connection())
+        .await?;
+        Ok(done.rows_affected())
+    }
+
+    async fn holders_on(
+        &mut self,
+        cluster: &str,
+        node: &str,
+        network: &str,
+        after: (&str, &str),
+        limit: i64,
+    ) -> Answer<Vec<AttachmentRow>> {
+        sqlx::query_as(
+            "-- holders_on
+             select id, cluster, node, network, container_id, ifname, claim_boot, claim_issued, granted_issued,
+                 release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid
+             from attachment
+             where node = ?1
+                 and cluster = ?2
+                 and network = ?3
+                 and (container_id, ifname) > (?4, ?5)
+                 and released_at is null
+             order by container_id, ifname
+             limit ?6",
+        )
+        .bind(node)
+        .bind(cluster)
+        .bind(network)
+        .bind(after.0)
+        .bind(after.1)
+        .bind(limit)
+        .fetch_all(self.connection())
+        .await
+    }
+
+    async fn nodes(&mut self, names: &[(String, String)]) -> Answer<Vec<NodeRow>> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        sqlx::query_as(
+            "-- nodes
+             select n.id, n.cluster, n.name, n.machine_id, n.boot_id
+             from json_each(?1) k
+             cross join node n on n.cluster = k.value ->> 0
+                 and n.name = k.value ->> 1",
+        )
+        .bind(Json(names))
+        .fetch_all(self.connection())
+        .await
+    }
+
+    async fn lock_node(&mut self, cluster: &str, name: &str, now: Moment) -> Answer<NodeRow> {
+        sqlx::query_as(
+            "-- lock_node
+             insert into node (cluster, name, created_at)
+             values (?1, ?2, ?3)
+             on conflict (cluster, name)
+                 do update set created_at = node.created_at
+             returning id, cluster, name, machine_id, boot_id",
+        )
+        .bind(cluster)
+        .bind(name)
+        .bind(now)
+        .fetch_one(self.connection())
+        .await
+    }
+
+    async fn save_node(&mut self, node: &NodeRow, now: Moment) -> Answer<()> {
+        sqlx::query(
+            "-- save_node
+             update node
+             set machine_id = ?2, boot_id = ?3
+             where id = ?1",
+        )
+        .bind(node.id)
+        .bind(&node.machine_id)
+        .bind(&node.boot_id)
+        .execute(self.connection())
+        .await?;
+        sqlx::query(
+            "-- save_node
+             insert into node_boot (node_id, boot_id, seen_at)
+             select id, boot_id, ?2
+             from node
+             where id = ?1
+                 and boot_id is not null
+             on conflict (node_id, boot_id) do nothing",
+        )
+        .bind(node.id)
+        .bind(now)
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
+    async fn boots(&mut self, cluster: &str, name: &str) -> Answer<Vec<String>> {
+        sqlx::query_scalar(
+            "-- boots
+             select b.boot_id
+             from node n
+             join node_boot b on b.node_id = n.id
+             where n.cluster = ?1
+                 and n.name = ?2
+             order by b.seen_at, b.boot_id",
+        )
+        .bind(cluster)
+        .bind(name)
+        .fetch_all(self.connection())
+        .await
+    }
+}

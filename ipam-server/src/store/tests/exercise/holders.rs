@@ -1,0 +1,98 @@
+//! Attachments and nodes.
+
+use uuid::Uuid;
+
+use super::{NOW, later};
+use crate::store::rows::AttachmentRow;
+use crate::store::statements::HolderStatements;
+
+pub(super) fn attachment(container_id: &str) -> AttachmentRow {
+    AttachmentRow {
+        id: Uuid::now_v7(),
+        cluster: "default".to_owned(),
+        node: "exercise".to_owned(),
+        network: "net".to_owned(),
+        container_id: container_id.to_owned(),
+        ifname: "eth0".to_owned(),
+        claim_boot: Some("boot".to_owned()),
+        claim_issued: Some(i64::MAX),
+        granted_issued: None,
+        release_boot: None,
+        release_issued: Some(-1),
+        released_at: None,
+        pod_namespace: Some("space".to_owned()),
+        pod_name: Some("it's \"a\" pod\\".to_owned()),
+        pod_uid: None,
+    }
+}
+
+pub(super) async fn attachments<T: HolderStatements>(tx: &mut T) {
+    let mut first = attachment("c1");
+    let second = attachment("c2");
+    let inserted = tx.upsert_attachments(std::slice::from_ref(&first)).await;
+    assert_eq!(inserted.expect("inserts"), [first.clone()]);
+    let mut again = first.clone();
+    again.id = Uuid::now_v7();
+    again.claim_boot = Some("another".to_owned());
+    let mut found = tx
+        .upsert_attachments(&[again, second.clone()])
+        .await
+        .expect("locks and inserts");
+    found.sort_by(|a, b| a.container_id.cmp(&b.container_id));
+    assert_eq!(found, [first.clone(), second.clone()]);
+    first.id = Uuid::now_v7();
+    first.claim_issued = Some(1_234_567_890_123_456_789);
+    first.released_at = Some(NOW);
+    first.pod_name = None;
+    tx.save_attachments(&[second.clone(), first.clone()])
+        .await
+        .expect("saves");
+    let mut found = tx
+        .find_attachments(&[first.key(), second.key(), attachment("absent").key()])
+        .await
+        .expect("reads");
+    found.sort_by(|a, b| a.container_id.cmp(&b.container_id));
+    assert_eq!(found, [first.clone(), second.clone()]);
+    tx.save_attachments(&[attachment("absent")])
+        .await
+        .expect_err("a mark that is nowhere is not saved");
+    for (after, expected) in [(("", ""), 1), (("c2", "eth"), 1), (("c2", "eth0"), 0)] {
+        let holders = tx
+            .holders_on("default", "exercise", "net", after, 9)
+            .await
+            .expect("reads");
+        assert_eq!(holders.len(), expected, "after {after:?}");
+    }
+    let pruned = tx.prune_attachments(NOW, 9).await.expect("prunes");
+    assert_eq!(pruned, 0, "only what is older");
+    let pruned = tx.prune_attachments(later(1), 9).await.expect("prunes");
+    assert_eq!(pruned, 1);
+    tx.delete_attachments(&[second.id]).await.expect("deletes");
+    let found = tx.find_attachments(&[first.key(), second.key()]).await;
+    assert_eq!(found.expect("reads"), []);
+}
+
+pub(super) async fn nodes<T: HolderStatements>(tx: &mut T) {
+    let mut node = tx
+        .lock_node("default", "exercise", NOW)
+        .await
+        .expect("inserts");
+    assert_eq!(
+        (node.machine_id.clone(), node.boot_id.clone()),
+        (None, None)
+    );
+    for boot in [None, Some("one"), Some("two"), Some("one")] {
+        node.machine_id = Some("machine".to_owned());
+        node.boot_id = boot.map(str::to_owned);
+        let now = later(boot.map_or(0, |boot| -(boot.len() as i64)));
+        tx.save_node(&node, now).await.expect("saves");
+    }
+    let again = tx.lock_node("default", "exercise", NOW).await;
+    assert_eq!(again.expect("locks").id, node.id);
+    let names = ["exercise", "absent"].map(|name| ("default".to_owned(), name.to_owned()));
+    let found = tx.nodes(&names).await.expect("reads");
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].boot_id.as_deref(), Some("one"));
+    let boots = tx.boots("default", "exercise").await.expect("reads");
+    assert_eq!(boots, ["one", "two"]);
+}

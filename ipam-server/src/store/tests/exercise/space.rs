@@ -1,0 +1,135 @@
+//! Counters and free space.
+
+use super::{NOW, addr, later};
+use crate::store::moment::Moment;
+use crate::store::rows::{CounterRow, FreeRow, IntervalRow};
+use crate::store::statements::{SpaceStatements, Statements};
+
+pub(super) async fn counters<T: SpaceStatements>(tx: &mut T, pool_id: i64) {
+    let mut counter = CounterRow {
+        pool_id,
+        leased: 1,
+        leased_reserved: 2,
+        quarantined: 3,
+        returned: 4,
+        fresh_from: addr("10.9.0.0"),
+        returned_from_at: Moment::NEVER,
+        returned_from: addr("10.9.0.0"),
+        returned_first: false,
+        probe_at: NOW,
+        last_at: NOW,
+    };
+    tx.insert_counter(&counter).await.expect("inserts");
+    let locked = tx.lock_counters(&[-1, pool_id]).await.expect("locks");
+    assert_eq!(locked, [counter.clone()]);
+    counter.leased = 7;
+    counter.returned_first = true;
+    counter.returned_from_at = later(1);
+    counter.returned_from = addr("10.9.0.9");
+    tx.save_counters(std::slice::from_ref(&counter))
+        .await
+        .expect("saves");
+    let read = tx.counters(&[pool_id]).await.expect("reads");
+    assert_eq!(read, [counter]);
+}
+
+pub(super) async fn free_space<T: Statements>(tx: &mut T, pool_id: i64) {
+    let free = |first, last, free_at| FreeRow {
+        pool_id,
+        first: addr(first),
+        last: addr(last),
+        free_at,
+    };
+    let fresh = [
+        free("10.9.0.0", "10.9.0.3", Moment::NEVER),
+        free("10.9.1.0", "10.9.1.255", Moment::NEVER),
+    ];
+    let rested = [
+        free("10.9.0.9", "10.9.0.9", later(-9)),
+        free("10.9.0.7", "10.9.0.7", later(-8)),
+    ];
+    let resting = [
+        free("10.9.0.6", "10.9.0.6", later(5)),
+        free("10.9.0.5", "10.9.0.5", later(6)),
+    ];
+    for rows in [&fresh, &rested, &resting] {
+        tx.insert_free(rows).await.expect("inserts");
+    }
+    let lowest = addr("0.0.0.0");
+    let found = tx.fresh_ranges(pool_id, lowest, 9).await.expect("reads");
+    assert_eq!(found, fresh);
+    let found = tx.fresh_ranges(pool_id, fresh[1].first, 9).await;
+    assert_eq!(found.expect("reads"), fresh[1..]);
+    for (from, until, expected) in [
+        ((Moment::NEVER, lowest), NOW, &rested[..]),
+        (
+            (rested[0].free_at, rested[0].first.next()),
+            NOW,
+            &rested[1..],
+        ),
+        ((later(-8), lowest), later(-9), &[]),
+    ] {
+        let found = tx.returned_ranges(pool_id, from, until, 9).await;
+        assert_eq!(found.expect("reads"), expected, "from {from:?}");
+    }
+    for (count, more) in [(1, true), (2, false)] {
+        let found = tx
+            .more_returned_than(pool_id, (Moment::NEVER, lowest), NOW, count)
+            .await;
+        assert_eq!(found.expect("reads"), more, "more than {count}");
+    }
+    assert_eq!(tx.cooling(pool_id, NOW).await.expect("reads"), 2);
+    assert_eq!(tx.cooling(pool_id, later(5)).await.expect("reads"), 1);
+    let next = tx.next_free_at(pool_id, NOW).await.expect("reads");
+    assert_eq!(next, Some(later(5)));
+    let next = tx.next_free_at(pool_id, later(6)).await.expect("reads");
+    assert_eq!(next, None);
+    let found = tx.free_at_or_before(pool_id, addr("10.9.0.2")).await;
+    assert_eq!(found.expect("reads"), Some(fresh[0]));
+    let asked = ["10.9.0.6", "10.9.0.2", "10.9.0.0", "10.8.0.0"].map(addr);
+    let found = tx.free_at_or_before_each(pool_id, &asked).await;
+    assert_eq!(found.expect("reads"), [fresh[0], resting[0]]);
+    let (first, last) = (addr("10.9.0.6"), addr("10.9.1.0"));
+    let found = tx.free_between(pool_id, first, last, 2).await;
+    assert_eq!(found.expect("reads"), [resting[0], rested[1]]);
+    tx.delete_free(&resting).await.expect("deletes");
+    tx.delete_free(&resting)
+        .await
+        .expect_err("what is not there is not deleted");
+    let gone = tx.delete_free_between(pool_id, first, last, 2).await;
+    assert_eq!(sorted(gone.expect("deletes")), [rested[1], rested[0]]);
+    let gone = tx.delete_free_between(pool_id, lowest, addr("10.9.9.0"), 9);
+    assert_eq!(sorted(gone.await.expect("deletes")), fresh);
+}
+
+fn sorted(mut rows: Vec<FreeRow>) -> Vec<FreeRow> {
+    rows.sort_by_key(|row| row.first);
+    rows
+}
+
+pub(super) async fn removals<T: Statements>(tx: &mut T, pool_id: i64) {
+    let removal = IntervalRow {
+        pool_id,
+        first: addr("10.9.0.0"),
+        last: addr("10.9.0.255"),
+    };
+    let resting = FreeRow {
+        pool_id,
+        first: addr("10.9.0.255"),
+        last: addr("10.9.0.255"),
+        free_at: later(9),
+    };
+    tx.insert_free(&[resting]).await.expect("inserts");
+    assert_eq!(tx.cooling(pool_id, NOW).await.expect("reads"), 1);
+    tx.insert_removals(&[removal]).await.expect("inserts");
+    let cooling = tx.cooling(pool_id, NOW).await.expect("reads");
+    assert_eq!(cooling, 0, "what is being removed does not cool");
+    let pools = tx.pools_with_removals().await.expect("reads");
+    assert!(pools.contains(&pool_id));
+    let found = tx.removals(&[pool_id, -1]).await.expect("reads");
+    assert_eq!(found, [removal]);
+    tx.delete_removal(&removal).await.expect("deletes");
+    let found = tx.removals(&[pool_id]).await.expect("reads");
+    assert_eq!(found, []);
+    tx.delete_free(&[resting]).await.expect("deletes");
+}

@@ -1,0 +1,7 @@
+//! The macvlan plugin's program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cni::plugin::main(&net_plugins::macvlan::Macvlan)
+}

@@ -1,0 +1,111 @@
+//! `isGateway`: the network's gateway on the bridge, or on a link of a VLAN.
+
+use cni::{Error, NetConf};
+use ipnetwork::IpNetwork;
+use nix::errno::Errno;
+use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth};
+use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth};
+use std::net::IpAddr;
+
+use super::keys::Keys;
+use super::{port, switch};
+use crate::link::{self, Link};
+use crate::netlink::Netlink;
+use crate::undo::Undo;
+
+/// The IPAM plugin whose pools may have no gateway at all: the first address is an ordinary one then.
+const OURS: &str = "cluster-ipam";
+
+/// The gateway of an address for which IPAM named none.
+pub(super) fn fallback(conf: &NetConf, address: IpNetwork) -> Result<IpAddr, Error> {
+    if conf.ipam_type() == OURS {
+        return Err(Error::invalid_config(format!(
+            "isGateway: the pool of {address} has no gateway; give the pool one or leave isGateway out"
+        )));
+    }
+    switch::first_address(address).ok_or_else(|| {
+        Error::invalid_config(format!(
+            "isGateway: the subnet of {address} has no first address"
+        ))
+    })
+}
+
+/// Puts the gateways where they belong. Returns the link of the VLAN that carries them, if there is one.
+pub(super) fn ensure<'a>(
+    host: &'a Netlink,
+    bridge: &Link,
+    keys: &Keys,
+    gateways: &[IpNetwork],
+    port: &Link,
+    undo: &mut Undo<'a>,
+) -> Result<Option<Link>, Error> {
+    if gateways.is_empty() {
+        return Ok(None);
+    }
+    let _lock = host.netns().lock()?;
+    let vlan_link = match keys.vlan {
+        0 => None,
+        _ => Some(ensure_vlan_link(host, bridge, keys, port, undo)?),
+    };
+    let carrier = vlan_link.as_ref().unwrap_or(bridge);
+    let own: Vec<_> = (vlan_link.iter().filter_map(|link| link.lower))
+        .chain([port.index])
+        .collect();
+    for gateway in gateways {
+        let usage = (bridge.index, own.as_slice());
+        switch::ensure_address(host, carrier, *gateway, keys.force_address, usage, undo)?;
+    }
+    Ok(vlan_link)
+}
+
+/// A veth whose one end is a port of the bridge in the VLAN, and whose other end takes the gateway's address. Made on
+/// first use, and shared by all containers of the VLAN.
+fn ensure_vlan_link<'a>(
+    host: &'a Netlink,
+    bridge: &Link,
+    keys: &Keys,
+    port: &Link,
+    undo: &mut Undo<'a>,
+) -> Result<Link, Error> {
+    let name = keys.vlan_gateway();
+    if let Some(present) = link::find(host, &name)? {
+        return Ok(present);
+    }
+    let end_name = link::random_name()?;
+    // The peer cannot be up in the same message: it has no other end at that moment.
+    let mut end = LinkMessageBuilder::<LinkUnspec>::new().name(&end_name);
+    let mut message = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
+        .name(&name)
+        .up();
+    if bridge.mtu != 0 {
+        end = end.mtu(bridge.mtu);
+        message = message.mtu(bridge.mtu);
+    }
+    let message = message.set_info_data(InfoData::Veth(InfoVeth::Peer(end.build())));
+    match link::add(host, message.build()) {
+        Ok(()) => {
+            let made = link::get(host, &name)?;
+            let (bridge, own) = (bridge.index, [made.lower.unwrap_or_default(), port.index]);
+            undo.push(format!("delete link {name:?}"), move || {
+                let _lock = host.netns().lock()?;
+                match switch::has_ports_besides(host, bridge, &own)? {
+                    true => Ok(()),
+                    false => link::delete(host, &made),
+                }
+            })?;
+        }
+        Err(failure) if failure.is(Errno::EEXIST) => return link::get(host, &name),
+        Err(failure) => return Err(failure.during(format!("failed to create link {name:?}"))),
+    }
+    let end = link::get(host, &end_name)?;
+    link::change(host, &end, "add to the bridge", |message| {
+        message.controller(bridge.index)
+    })?;
+    if !keys.preserve_default_vlan {
+        port::remove_vlans(host, &end)?;
+    }
+    port::set_native(host, &end, keys.vlan)?;
+    link::set_up(host, &end)?;
+    undo.reached(format!("make {name:?} a port of the VLAN"))?;
+    link::get(host, &name)
+}

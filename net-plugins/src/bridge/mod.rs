@@ -1,0 +1,90 @@
+//! The bridge plugin: a veth whose host end is a port of a bridge that all containers of the network share.
+
+mod attach;
+mod check;
+mod gateway;
+mod keys;
+mod port;
+mod switch;
+
+use cni::{CniResult, Command, Error, Invocation, NetConf, Plugin};
+use rtnetlink::packet_route::link::InfoKind;
+
+use crate::ipam::Ipam;
+use crate::netlink::Netlink;
+use crate::netns::Netns;
+use crate::owner::Owner;
+use crate::spoofcheck::SpoofCheck;
+use crate::undo::Undo;
+use crate::{detach, garbage, link, masquerade, undo};
+use attach::Attach;
+use keys::Keys;
+
+/// The plugin.
+pub struct Bridge;
+
+impl Plugin for Bridge {
+    fn about(&self) -> &str {
+        "CNI bridge plugin of cluster-ipam"
+    }
+
+    fn add(&self, invocation: &Invocation, conf: &NetConf) -> Result<CniResult, Error> {
+        let keys = Keys::read(conf, invocation)?;
+        let ipam = Ipam::of(invocation, conf);
+        match ipam.is_configured() {
+            true => ipam.require()?,
+            false => crate::keys::check_layer2_version(conf)?,
+        }
+        let netns = Netns::open(&invocation.netns)?;
+        let host = Netlink::host()?;
+        host.netns().refuse_same(&netns)?;
+        let container = host.enter(netns)?;
+        let owner = Owner::of(invocation, conf);
+        let attach = Attach {
+            keys: &keys,
+            ipam: &ipam,
+            host: &host,
+            container: &container,
+            owner: &owner,
+            invocation,
+            conf,
+        };
+        let mut undo = Undo::new();
+        attach.run(&mut undo).map_err(|error| undo.unwind(error))
+    }
+
+    fn del(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
+        let host = Netlink::host()?;
+        let owner = Owner::of(invocation, conf);
+        let [ipam, link] = detach::veth_and_lease(&host, invocation, conf, &owner)?;
+        let spoof_check = SpoofCheck::of(&owner.container_id, &owner.ifname);
+        let spoof_check = spoof_check.tear_down_for(&owner, &host);
+        let masquerade = masquerade::tear_down(&owner);
+        undo::all([ipam, link, spoof_check, masquerade])
+    }
+
+    fn check(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
+        let keys = Keys::read(conf, invocation)?;
+        crate::keys::args(invocation)?;
+        Ipam::of(invocation, conf).call(Command::Check)?;
+        check::run(&keys, invocation, conf)
+    }
+
+    fn status(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
+        let keys = Keys::read(conf, invocation)?;
+        let name = &keys.bridge;
+        match link::find(&Netlink::host()?, name)? {
+            Some(other) if !other.is(&InfoKind::Bridge) => Err(Error::not_available(format!(
+                "link {name:?} exists but is not a bridge"
+            ))),
+            _ => Ipam::of(invocation, conf).call(Command::Status),
+        }
+    }
+
+    fn gc(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
+        let valid = garbage::valid_attachments(conf)?;
+        let ipam = Ipam::of(invocation, conf).call(Command::Gc);
+        let host = garbage::collect(&Netlink::host()?, &conf.name, valid);
+        undo::all([ipam, host])
+    }
+}

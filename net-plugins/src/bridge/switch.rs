@@ -1,0 +1,185 @@
+//! The bridge itself, which all containers of the network share.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use cni::Error;
+use ipnetwork::IpNetwork;
+use nix::errno::Errno;
+use rtnetlink::LinkBridge;
+use rtnetlink::packet_route::link::InfoKind;
+
+use super::keys::Keys;
+use crate::link::{self, Link};
+use crate::mac::Mac;
+use crate::netlink::Netlink;
+use crate::undo::Undo;
+use crate::{addr, sysctl, undo};
+
+/// The bridge, made when it is absent, as the configuration wants it. The caller holds the host's lock.
+pub(super) fn ensure<'a>(
+    host: &'a Netlink,
+    keys: &'a Keys,
+    undo: &mut Undo<'a>,
+) -> Result<Link, Error> {
+    if link::find(host, &keys.bridge)?.is_none() && create(host, keys)? {
+        let name = &keys.bridge;
+        undo.push(format!("delete bridge {name:?}"), move || {
+            delete_unless_used(host, name)
+        })?;
+    }
+    let bridge = existing(host, keys)?;
+    if keys.promiscuous && !bridge.promiscuous {
+        set_promiscuous(host, &bridge, true)?;
+        let back = bridge.clone();
+        undo.push("end promiscuous mode", move || {
+            match has_ports(host, &back)? {
+                true => Ok(()),
+                false => set_promiscuous(host, &back, false),
+            }
+        })?;
+    }
+    sysctl::write_if_present(host, &format!("ipv6/conf/{}/accept_ra", keys.bridge), "0")?;
+    if !bridge.up {
+        link::set_up(host, &bridge)?;
+        let back = bridge.clone();
+        undo.push("set the bridge down again", move || {
+            match has_ports(host, &back)? {
+                true => Ok(()),
+                false => link::change(host, &back, "set down", |message| message.down()),
+            }
+        })?;
+    }
+    Ok(bridge)
+}
+
+/// Makes the bridge; false when somebody else was faster.
+fn create(host: &Netlink, keys: &Keys) -> Result<bool, Error> {
+    // An address of its own keeps the bridge from taking, and changing, that of whichever port has the lowest.
+    let mut message = LinkBridge::new(&keys.bridge).address(Mac::random()?.bytes().to_vec());
+    if keys.mtu != 0 {
+        message = message.mtu(keys.mtu);
+    }
+    if keys.filters_vlans() {
+        message = message.vlan_filtering(true);
+    }
+    match link::add(host, message.build()) {
+        Ok(()) => Ok(true),
+        Err(failure) if failure.is(Errno::EEXIST) => Ok(false),
+        Err(failure) => {
+            let name = &keys.bridge;
+            Err(failure.during(format!(
+                "failed to create bridge {name:?}: could not add {name:?}"
+            )))
+        }
+    }
+}
+
+fn existing(host: &Netlink, keys: &Keys) -> Result<Link, Error> {
+    let name = &keys.bridge;
+    let bridge = link::get(host, name)?;
+    if bridge.is(&InfoKind::Bridge) {
+        return Ok(bridge);
+    }
+    Err(Error::internal(format!(
+        "failed to create bridge {name:?}: {name:?} already exists but is not a bridge"
+    )))
+}
+
+fn set_promiscuous(host: &Netlink, bridge: &Link, on: bool) -> Result<(), Error> {
+    link::change(host, bridge, "set promiscuous mode of", |message| {
+        message.promiscuous(on)
+    })
+}
+
+/// Whether any container is attached. Other ADDs join under the host's lock, so that under it the answer stays true.
+fn has_ports(host: &Netlink, bridge: &Link) -> Result<bool, Error> {
+    has_ports_besides(host, bridge.index, &[])
+}
+
+/// Whether the bridge has other ports than these.
+pub(super) fn has_ports_besides(host: &Netlink, bridge: u32, own: &[u32]) -> Result<bool, Error> {
+    let links = link::list(host)?;
+    let mut ports = links.iter().filter(|link| link.controller == Some(bridge));
+    Ok(ports.any(|port| !own.contains(&port.index)))
+}
+
+fn delete_unless_used(host: &Netlink, name: &str) -> Result<(), Error> {
+    let _lock = host.netns().lock()?;
+    match link::find(host, name)? {
+        Some(bridge) if !has_ports(host, &bridge)? => link::delete(host, &bridge),
+        _ => Ok(()),
+    }
+}
+
+/// The first address of a subnet: its gateway when nobody names another.
+pub(super) fn first_address(network: IpNetwork) -> Option<IpAddr> {
+    let next = match network.network() {
+        IpAddr::V4(ip) => IpAddr::V4(Ipv4Addr::from(u32::from(ip).checked_add(1)?)),
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from(u128::from(ip).checked_add(1)?)),
+    };
+    Some(next)
+}
+
+/// Puts a gateway's address on the bridge, or on the VLAN's link.
+///
+/// A second IPv4 address, or an IPv6 one that overlaps, is a conflict: with `force` it is replaced. It is taken back only
+/// while the bridge has no ports besides `own`. The caller holds the host's lock.
+pub(super) fn ensure_address<'a>(
+    host: &'a Netlink,
+    carrier: &Link,
+    address: IpNetwork,
+    force: bool,
+    (bridge, own): (u32, &[u32]),
+    undo: &mut Undo<'a>,
+) -> Result<(), Error> {
+    let present = addr::list(host, carrier)?;
+    if present.iter().any(|a| a.network == address) {
+        return Ok(());
+    }
+    let conflicts = |other: &addr::Address| {
+        let (a, b) = (other.network, address);
+        a.is_ipv4() == b.is_ipv4() && (b.is_ipv4() || addr::overlap(a, b))
+    };
+    for old in present.into_iter().filter(conflicts) {
+        if !force {
+            let name = &carrier.name;
+            return Err(Error::internal(format!(
+                "failed to set bridge addr: {name:?} already has an IP address different from {address}"
+            )));
+        }
+        addr::delete(host, carrier, &old)?;
+        let back = carrier.clone();
+        undo.push(
+            format!("put {} back on the bridge", old.network),
+            move || addr::put_back(host, &back, &old),
+        )?;
+    }
+    if addr::add(host, carrier, address)? {
+        let (back, own) = (carrier.clone(), own.to_vec());
+        undo.push(format!("take {address} off the bridge"), move || {
+            // Containers that joined meanwhile rely on the address.
+            let _lock = host.netns().lock()?;
+            match has_ports_besides(host, bridge, &own)? {
+                true => Ok(()),
+                false => remove(host, &back, address),
+            }
+        })?;
+    }
+    pin(host, carrier)
+}
+
+fn remove(host: &Netlink, carrier: &Link, address: IpNetwork) -> Result<(), Error> {
+    let present = addr::list(host, carrier)?;
+    let ours = present.iter().filter(|a| a.network == address);
+    undo::all(ours.map(|a| addr::delete(host, carrier, a)))
+}
+
+/// Makes the bridge keep its hardware address: neighbours remember the gateway by it.
+fn pin(host: &Netlink, bridge: &Link) -> Result<(), Error> {
+    let Some(mac) = link::get(host, &bridge.name)?.mac else {
+        return Ok(());
+    };
+    link::change(host, bridge, "set the hardware address of", |message| {
+        message.address(mac.bytes().to_vec())
+    })
+}

@@ -1,0 +1,205 @@
+//! Asking the IPAM plugin, and putting on an interface what it answered.
+
+use std::net::IpAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cni::{CniResult, Command, Error, Invocation, NetConf, delegate};
+use ipnetwork::IpNetwork;
+
+use crate::link::{self, Link};
+use crate::netlink::Netlink;
+use crate::route::{self, Route};
+use crate::undo::Undo;
+use crate::{addr, sysctl};
+
+/// How long an IPAM plugin may take, unless `ipamTimeout` (seconds) says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long it may take to give back what a failed ADD may have taken.
+const GIVE_BACK: Duration = Duration::from_secs(10);
+/// How long duplicate address detection is waited for.
+const DETECTION: Duration = Duration::from_secs(5);
+/// The scope of what is on the link.
+pub const SCOPE_LINK: u8 = 253;
+
+/// The IPAM plugin of one call.
+pub struct Ipam<'a> {
+    kind: &'a str,
+    invocation: &'a Invocation,
+    conf: &'a NetConf,
+}
+
+impl<'a> Ipam<'a> {
+    /// The plugin that the configuration names.
+    pub fn of(invocation: &'a Invocation, conf: &'a NetConf) -> Ipam<'a> {
+        Ipam {
+            kind: conf.ipam_type(),
+            invocation,
+            conf,
+        }
+    }
+
+    /// Whether the configuration names one. Without it a network has no addresses (layer 2).
+    pub fn is_configured(&self) -> bool {
+        !self.kind.is_empty()
+    }
+
+    /// Fails when its program is not there: better before anything is done than after.
+    pub fn require(&self) -> Result<(), Error> {
+        delegate::find(self.kind, &self.invocation.path).map(drop)
+    }
+
+    /// Takes the addresses, at least one. They are given back when the ADD fails, also when this very call fails: it
+    /// may have been killed after it had taken them.
+    pub fn add(&self, undo: &mut Undo<'a>) -> Result<CniResult, Error> {
+        let (kind, invocation) = (self.kind, self.invocation);
+        let outcome = delegate::add(kind, invocation, self.conf, self.deadline()?);
+        let pushed = undo.push(format!("give back what {kind:?} gave"), move || {
+            delegate::call(kind, Command::Del, invocation, Instant::now() + GIVE_BACK)
+        });
+        let result = outcome?;
+        pushed?;
+        if result.ips.is_empty() {
+            return Err(Error::internal("IPAM plugin returned missing IP config"));
+        }
+        Ok(result)
+    }
+
+    /// Runs DEL, CHECK, STATUS or GC; nothing without an IPAM plugin.
+    pub fn call(&self, command: Command) -> Result<(), Error> {
+        if !self.is_configured() {
+            return Ok(());
+        }
+        delegate::call(self.kind, command, self.invocation, self.deadline()?)
+    }
+
+    fn deadline(&self) -> Result<Instant, Error> {
+        let given = cni::json::get(&self.conf.raw, "ipamTimeout");
+        let timeout = match given.map(|value| value.as_u64().filter(|s| (1..=3600).contains(s))) {
+            None => TIMEOUT,
+            Some(Some(seconds)) => Duration::from_secs(seconds),
+            // A container must be removable whatever its configuration has become.
+            Some(None) if self.invocation.command == Command::Del => TIMEOUT,
+            Some(None) => {
+                return Err(Error::invalid_config(
+                    "ipamTimeout must be a number of seconds from 1 to 3600",
+                ));
+            }
+        };
+        Ok(Instant::now() + timeout)
+    }
+}
+
+/// The first gateway of a family: what a route without next hop goes through.
+pub fn gateway(result: &CniResult, v4: bool) -> Option<IpAddr> {
+    let mut gateways = result.ips.iter().filter_map(|ip| ip.gateway);
+    gateways.find(|gateway| gateway.is_ipv4() == v4)
+}
+
+/// Puts the result's addresses and routes on the interface, which is entry `entry` of the result's, and sets it up.
+pub fn configure(
+    container: &Netlink,
+    interface: &Link,
+    entry: u32,
+    result: &CniResult,
+    undo: &mut Undo<'_>,
+) -> Result<(), Error> {
+    for ip in &result.ips {
+        if ip.interface != Some(entry) {
+            let (address, index) = (ip.address, ip.interface);
+            return Err(Error::internal(format!(
+                "failed to add IP addr {address} to {:?}: invalid interface index {index:?}",
+                interface.name
+            )));
+        }
+    }
+    enable_ipv6(container, interface, result)?;
+    for ip in &result.ips {
+        addr::add(container, interface, ip.address)?;
+        undo.reached(format!("add {}", ip.address))?;
+    }
+    link::set_up(container, interface)?;
+    undo.reached("set the container's interface up")?;
+    if gateway(result, false).is_some() {
+        settle(container, interface)?;
+    }
+    for wanted in &result.routes {
+        route::add(container, interface, &programmed(wanted, result)?)?;
+        undo.reached(format!("add the route to {}", wanted.dst))?;
+    }
+    Ok(())
+}
+
+/// An interface may have been made with IPv6 switched off (a container runtime's setting for its pods).
+pub fn enable_ipv6(container: &Netlink, interface: &Link, result: &CniResult) -> Result<(), Error> {
+    if result.ips.iter().all(|ip| ip.address.is_ipv4()) {
+        return Ok(());
+    }
+    for name in ["lo", &interface.name] {
+        sysctl::write_if_present(container, &format!("ipv6/conf/{name}/disable_ipv6"), "0")?;
+    }
+    let key = format!("ipv6/conf/{}/keep_addr_on_down", interface.name);
+    sysctl::write_if_present(container, &key, "1")
+}
+
+/// The route as the kernel gets it.
+pub fn programmed(wanted: &cni::Route, result: &CniResult) -> Result<Route, Error> {
+    let scope = wanted.scope.map(u8::try_from).transpose().map_err(|_| {
+        let (dst, scope) = (wanted.dst, wanted.scope.unwrap_or_default());
+        Error::internal(format!("route {dst} has scope {scope}, must be 0 to 255"))
+    })?;
+    // What is on the link has no next hop: the family's gateway must not be put there.
+    let on_link = scope.is_some_and(|scope| scope >= SCOPE_LINK);
+    let fallback = || gateway(result, wanted.dst.is_ipv4()).filter(|_| !on_link);
+    Ok(Route {
+        scope,
+        table: wanted.table,
+        priority: wanted.priority,
+        mtu: wanted.mtu,
+        advmss: wanted.advmss,
+        ..Route::new(wanted.dst, wanted.gw.or_else(fallback))
+    })
+}
+
+/// Waits until every IPv6 address has passed duplicate address detection: before that no route may name it.
+pub fn settle(container: &Netlink, interface: &Link) -> Result<(), Error> {
+    let deadline = Instant::now() + DETECTION;
+    let mut nap = Duration::from_millis(2);
+    loop {
+        let addresses = addr::list(container, interface)?;
+        let name = &interface.name;
+        if let Some(duplicate) = addresses.iter().find(|a| a.duplicate) {
+            let address = duplicate.network;
+            return Err(Error::internal(format!(
+                "IP address {address} on {name:?} is in use elsewhere: duplicate address detection failed"
+            )));
+        }
+        let Some(tentative) = addresses.iter().find(|a| a.tentative) else {
+            return Ok(());
+        };
+        if Instant::now() > deadline {
+            // Without a carrier the detection cannot even begin; that may be meant.
+            if !link::get(container, name)?.operational {
+                return Ok(());
+            }
+            let address = tentative.network;
+            return Err(Error::internal(format!(
+                "IP address {address} on {name:?} is still tentative after {DETECTION:?}"
+            )));
+        }
+        thread::sleep(nap);
+        nap = (nap * 2).min(Duration::from_millis(50));
+    }
+}
+
+/// Turns forwarding on for the families of these addresses. It stays on when the ADD fails: others may rely on it by
+/// then.
+pub fn enable_forwarding(host: &Netlink, addresses: &[IpNetwork]) -> Result<(), Error> {
+    if addresses.iter().any(IpNetwork::is_ipv4) {
+        sysctl::write(host, "ipv4/ip_forward", "1")?;
+    }
+    if addresses.iter().any(IpNetwork::is_ipv6) {
+        sysctl::write(host, "ipv6/conf/all/forwarding", "1")?;
+    }
+    Ok(())
+}

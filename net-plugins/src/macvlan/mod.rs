@@ -1,0 +1,119 @@
+//! The macvlan plugin: the container gets a link of its own on the network of a parent link.
+
+mod attach;
+mod keys;
+mod parent;
+
+use cni::{CniResult, Command, Error, Invocation, NetConf, Plugin};
+use rtnetlink::packet_route::link::InfoKind;
+
+use crate::ipam::Ipam;
+use crate::netlink::Netlink;
+use crate::netns::Netns;
+use crate::owner::Owner;
+use crate::undo::Undo;
+use crate::{detach, expect, garbage, link, undo};
+use attach::Attach;
+use keys::{Keys, mode_name};
+
+/// The plugin.
+pub struct Macvlan;
+
+impl Plugin for Macvlan {
+    fn about(&self) -> &str {
+        "CNI macvlan plugin of cluster-ipam"
+    }
+
+    fn add(&self, invocation: &Invocation, conf: &NetConf) -> Result<CniResult, Error> {
+        let keys = Keys::read(conf, invocation)?;
+        let ipam = Ipam::of(invocation, conf);
+        match ipam.is_configured() {
+            true => ipam.require()?,
+            false => crate::keys::check_layer2_version(conf)?,
+        }
+        let netns = Netns::open(&invocation.netns)?;
+        let host = Netlink::host()?;
+        host.netns().refuse_same(&netns)?;
+        let container = host.enter(netns)?;
+        let owner = Owner::of(invocation, conf);
+        let attach = Attach {
+            owner: &owner,
+            keys: &keys,
+            ipam: &ipam,
+            place: if keys.in_container { &container } else { &host },
+            container: &container,
+            invocation,
+            conf,
+        };
+        let mut undo = Undo::new();
+        attach.run(&mut undo).map_err(|error| undo.unwind(error))
+    }
+
+    fn del(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
+        let host = Netlink::host()?;
+        let container = detach::open(&host, invocation)?;
+        // The lease first: a DHCP client says goodbye over the link.
+        let ipam = Ipam::of(invocation, conf).call(Command::Del);
+        let link = match &container {
+            Ok(Some(container)) => delete(container, &Owner::of(invocation, conf)),
+            Ok(None) => Ok(()),
+            Err(e) => Err(e.clone()),
+        };
+        undo::all([ipam, link])
+    }
+
+    fn check(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
+        let keys = Keys::read(conf, invocation)?;
+        let host = Netlink::host()?;
+        let netns = Netns::open(&invocation.netns)?;
+        host.netns().refuse_same(&netns)?;
+        let container = host.enter(netns)?;
+        let place = if keys.in_container { &container } else { &host };
+        let parent = parent::find(place, &keys)?;
+        Ipam::of(invocation, conf).call(Command::Check)?;
+        let result = expect::prev_result(conf, "required prevResult missing")?;
+        let (index, entry) = expect::entry(&result, invocation)?;
+        let link = expect::link(&container, entry, "macvlan")?;
+        let (wanted, found) = (Some(keys.mode), link.macvlan_mode);
+        if wanted != found {
+            let (wanted, found) = (mode_name(keys.mode), found.map_or("none", mode_name));
+            return Err(Error::internal(format!(
+                "container macvlan mode {found} does not match expected value: {wanted}"
+            )));
+        }
+        if link.lower != Some(parent.index) {
+            let (name, parent) = (&link.name, &parent.name);
+            return Err(Error::internal(format!(
+                "container macvlan {name} is not on {parent:?}"
+            )));
+        }
+        expect::addresses(&container, &link, index, &result)
+    }
+
+    fn status(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
+        let keys = Keys::read(conf, invocation)?;
+        if !keys.in_container {
+            parent::find(&Netlink::host()?, &keys).map_err(|e| {
+                let name = &keys.master;
+                Error::not_available(format!("master {name:?}: {}", e.msg))
+            })?;
+        }
+        Ipam::of(invocation, conf).call(Command::Status)
+    }
+
+    fn gc(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
+        // Nothing of a macvlan is on the host: with its namespace it is gone.
+        garbage::valid_attachments(conf)?;
+        Ipam::of(invocation, conf).call(Command::Gc)
+    }
+}
+
+/// Deletes the container's link, unless it is another's: then this is the DEL of an ADD that found the name taken.
+fn delete(container: &Netlink, owner: &Owner) -> Result<(), Error> {
+    match link::find(container, &owner.ifname)? {
+        Some(link) if link.is(&InfoKind::MacVlan) && !owner.is_not_in(&link.alias) => {
+            link::delete(container, &link)
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,160 @@
+//! ADD, step by step. The address comes first; then the veth, and routes on both of its sides.
+
+use cni::{CniResult, Error, Interface, Invocation, NetConf};
+use ipnetwork::IpNetwork;
+
+use super::keys::Keys;
+use super::plan::{self, Planned};
+use crate::ipam::{self, Ipam, SCOPE_LINK};
+use crate::link::{self, Link};
+use crate::netlink::Netlink;
+use crate::owner::Owner;
+use crate::route::{self, Route};
+use crate::undo::Undo;
+use crate::veth::{self, Pair};
+use crate::{addr, masquerade, neighbour};
+
+/// An ADD under way.
+pub(super) struct Attach<'a> {
+    pub(super) keys: &'a Keys,
+    pub(super) ipam: &'a Ipam<'a>,
+    pub(super) host: &'a Netlink,
+    pub(super) container: &'a Netlink,
+    pub(super) uplink: Option<&'a Link>,
+    pub(super) owner: &'a Owner,
+    pub(super) invocation: &'a Invocation,
+    pub(super) conf: &'a NetConf,
+}
+
+impl<'a> Attach<'a> {
+    pub(super) fn run(&self, undo: &mut Undo<'a>) -> Result<CniResult, Error> {
+        let mut result = self.ipam.add(undo)?;
+        let subnets: Vec<_> = result.ips.iter().map(|ip| ip.address).collect();
+        let plan = plan::make(&mut result, self.keys);
+        ipam::enable_forwarding(self.host, &subnets)?;
+        undo.reached("turn forwarding on")?;
+        let wish = veth::Wish {
+            ifname: &self.invocation.ifname,
+            mac: None,
+            mtu: self.keys.mtu,
+            bridge: None,
+            owner: self.owner,
+        };
+        let pair = veth::create(self.host, self.container, &wish, undo)?;
+        self.configure_container(&pair.container, &plan, &result, undo)?;
+        for planned in &plan {
+            self.configure_host(&pair.host, planned, undo)?;
+        }
+        if let Some(backend) = self.keys.masquerade {
+            let owner = self.owner;
+            masquerade::set_up(backend, owner, &subnets)?;
+            undo.push("remove masquerading", move || masquerade::tear_down(owner))?;
+        }
+        // Last: from here on the neighbours of the uplink send what is for the container.
+        for planned in &plan {
+            self.answer(planned.address, undo)?;
+        }
+        result.interfaces = self.interfaces(&pair);
+        if let Some(dns) = &self.conf.dns {
+            result.dns = dns.clone();
+        }
+        Ok(result)
+    }
+
+    /// Everything goes through the host, also to neighbours in the subnet.
+    fn configure_container(
+        &self,
+        interface: &Link,
+        plan: &[Planned],
+        result: &CniResult,
+        undo: &mut Undo<'a>,
+    ) -> Result<(), Error> {
+        let container = self.container;
+        ipam::enable_ipv6(container, interface, result)?;
+        for planned in plan {
+            addr::add_alone(container, interface, planned.address)?;
+            undo.reached(format!("add {}", planned.address))?;
+        }
+        link::set_up(container, interface)?;
+        undo.reached("set the container's interface up")?;
+        if plan.iter().any(|planned| planned.address.is_ipv6()) {
+            ipam::settle(container, interface)?;
+        }
+        for planned in plan {
+            let src = Some(planned.address.ip());
+            let to_host = Route {
+                src,
+                scope: Some(SCOPE_LINK),
+                ..Route::new(addr::host(planned.next_hop), None)
+            };
+            // Several addresses may have one next hop.
+            route::ensure(container, interface, &to_host)?;
+            let to_subnet = Route {
+                src,
+                ..Route::new(planned.subnet, Some(planned.next_hop))
+            };
+            if planned.subnet != addr::host(planned.address.ip()) {
+                route::ensure(container, interface, &to_subnet)?;
+            }
+            undo.reached(format!("add the routes of {}", planned.address))?;
+        }
+        for wanted in &result.routes {
+            let route = ipam::programmed(wanted, result)?;
+            // IPAM may say once more what is there already.
+            route::ensure(container, interface, &route)?;
+            undo.reached(format!("add the route to {}", wanted.dst))?;
+        }
+        Ok(())
+    }
+
+    fn configure_host(
+        &self,
+        end: &Link,
+        planned: &Planned,
+        undo: &mut Undo<'a>,
+    ) -> Result<(), Error> {
+        addr::add_alone(self.host, end, addr::host(planned.next_hop))?;
+        undo.reached("give the host's end the next hop's address")?;
+        route::ensure(self.host, end, &to_container(planned.address, self.keys))?;
+        undo.reached(format!("add the host's route to {}", planned.address.ip()))
+    }
+
+    fn answer(&self, address: IpNetwork, undo: &mut Undo<'a>) -> Result<(), Error> {
+        let Some(uplink) = self.uplink else {
+            return Ok(());
+        };
+        let (host, ip) = (self.host, address.ip());
+        neighbour::prepare(host, uplink, address.is_ipv4())?;
+        if neighbour::answer_for(host, uplink, ip)? {
+            undo.push(format!("stop answering for {ip}"), move || {
+                neighbour::stop_answering_for(host, ip)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn interfaces(&self, pair: &Pair) -> Vec<Interface> {
+        let of = |link: &Link, sandbox: &str| Interface {
+            name: link.name.clone(),
+            mac: link.mac_text(),
+            mtu: Some(link.mtu),
+            sandbox: sandbox.to_owned(),
+            ..Interface::default()
+        };
+        vec![
+            of(&pair.host, ""),
+            of(&pair.container, &self.invocation.netns),
+        ]
+    }
+}
+
+/// The host's route to one container.
+pub(super) fn to_container(address: IpNetwork, keys: &Keys) -> Route {
+    Route {
+        scope: Some(SCOPE_LINK),
+        protocol: keys.protocol,
+        table: keys.table,
+        priority: keys.metric,
+        ..Route::new(addr::host(address.ip()), None)
+    }
+}

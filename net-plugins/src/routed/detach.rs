@@ -1,0 +1,71 @@
+//! What DEL and GC remove besides the link: the addresses that the host answers for.
+
+use std::net::IpAddr;
+
+use cni::{Error, NetConf};
+use ipnetwork::IpNetwork;
+
+use crate::link::{self, Link};
+use crate::netlink::Netlink;
+use crate::owner::Owner;
+use crate::{addr, neighbour, route, undo};
+
+/// The owner's addresses: those of the host's routes over its veth, or else what `prevResult` says.
+pub(super) fn addresses(host: &Netlink, owner: &Owner, conf: &NetConf) -> Vec<IpAddr> {
+    let mark = owner.mark();
+    let links = link::list(host).unwrap_or_default();
+    let mine = links.iter().filter(|link| link.alias.starts_with(&mark));
+    let routes = mine.flat_map(|link| route::list(host, link).unwrap_or_default());
+    let routed: Vec<_> = (routes.filter(|route| is_single(route.dst)))
+        .map(|route| route.dst.ip())
+        .collect();
+    if !routed.is_empty() {
+        return routed;
+    }
+    let result = conf.read_prev_result().ok().flatten().unwrap_or_default();
+    result.ips.iter().map(|ip| ip.address.ip()).collect()
+}
+
+fn is_single(network: IpNetwork) -> bool {
+    network == addr::host(network.ip())
+}
+
+/// Stops answering for those of the addresses to which no route leads any more: another container of this host may have
+/// one of them by now.
+pub(super) fn stop_answering(host: &Netlink, addresses: &[IpAddr]) -> Result<(), Error> {
+    let entries = neighbour::entries(host)?;
+    let mut mine = entries
+        .iter()
+        .filter(|entry| addresses.contains(&entry.address))
+        .peekable();
+    if mine.peek().is_none() {
+        return Ok(());
+    }
+    let served = served(host)?;
+    let gone = mine.filter(|entry| !served.contains(&entry.address));
+    undo::all(gone.map(|entry| neighbour::delete(host, entry)))
+}
+
+/// Stops answering for every address to which no route leads any more.
+pub(super) fn collect(host: &Netlink) -> Result<(), Error> {
+    let entries = neighbour::entries(host)?;
+    let addresses: Vec<_> = entries.iter().map(|entry| entry.address).collect();
+    stop_answering(host, &addresses)
+}
+
+/// The addresses of all containers of this host.
+fn served(host: &Netlink) -> Result<Vec<IpAddr>, Error> {
+    let links = link::list(host)?;
+    let veths = links.iter().filter(|link: &&Link| link.kind == "veth");
+    let mut served = Vec::new();
+    for link in veths {
+        let routes = route::list(host, link)?;
+        served.extend(
+            routes
+                .iter()
+                .filter(|r| is_single(r.dst))
+                .map(|r| r.dst.ip()),
+        );
+    }
+    Ok(served)
+}

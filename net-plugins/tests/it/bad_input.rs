@@ -1,0 +1,323 @@
+//! Wrong input ends in an error that names it, within the deadline, and leaves nothing behind.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::world::{Host, ready, with};
+
+fn bridge(ipam: Value) -> Value {
+    json!({ "cniVersion": "1.0.0", "name": "net", "type": "bridge", "bridge": "br0", "ipam": ipam })
+}
+
+#[test]
+fn values_that_make_no_sense_are_named() {
+    if !ready() {
+        return;
+    }
+    let host = Host::new();
+    let pod = host.container();
+    let before = host.snapshot();
+    let base = bridge(host.host_local(&["10.9.0.0/24"]));
+    let cases = [
+        (
+            json!({"vlan": 4095}),
+            999,
+            "invalid VLAN ID 4095 (must be between 0 and 4094)",
+        ),
+        (
+            json!({"vlan": -1}),
+            999,
+            "invalid VLAN ID -1 (must be between 0 and 4094)",
+        ),
+        (
+            json!({"vlanTrunk": [{"minID": 0, "maxID": 5}]}),
+            999,
+            "incorrect trunk minID parameter",
+        ),
+        (
+            json!({"vlanTrunk": [{"minID": 1, "maxID": 4095}]}),
+            999,
+            "incorrect trunk maxID parameter",
+        ),
+        (
+            json!({"vlanTrunk": [{"id": 4095}]}),
+            999,
+            "incorrect trunk id parameter",
+        ),
+        (
+            json!({"vlanTrunk": [{"minID": 9, "maxID": 5}]}),
+            999,
+            "minID is greater than maxID in trunk parameter",
+        ),
+        (
+            json!({"vlanTrunk": [{"maxID": 5}]}),
+            999,
+            "minID and maxID should be configured simultaneously, minID is missing",
+        ),
+        (
+            json!({"vlanTrunk": [{"minID": 5}]}),
+            999,
+            "minID and maxID should be configured simultaneously, maxID is missing",
+        ),
+        (
+            json!({"hairpinMode": true, "promiscMode": true}),
+            999,
+            "cannot set hairpin mode and promiscuous mode at the same time",
+        ),
+        (
+            json!({"ipMasqBackend": "x"}),
+            999,
+            r#"unknown ipmasq backend "x""#,
+        ),
+        (
+            json!({"runtimeConfig": {"mac": "zz"}}),
+            999,
+            "failed to make veth pair: address zz: invalid MAC address",
+        ),
+        (
+            json!({"bridge": "a-name-that-is-too-long"}),
+            7,
+            "bridge: interface name \"a-name-that-is-too-long\" is too long",
+        ),
+        (
+            json!({"bridge": "a/b"}),
+            7,
+            "bridge: interface name \"a/b\" contains",
+        ),
+        (json!({"mtu": 70000}), 7, "invalid MTU 70000"),
+        (json!({"mtu": -5}), 7, "invalid MTU -5"),
+        (json!({"mtu": "big"}), 6, "error unmarshall network config"),
+        (
+            json!({"ipamTimeout": 0}),
+            7,
+            "ipamTimeout must be a number of seconds",
+        ),
+        (
+            json!({"ipam": {"type": "nobody"}}),
+            999,
+            r#"failed to find plugin "nobody" in path ["#,
+        ),
+    ];
+    for (more, code, text) in cases {
+        let (got, told) = host
+            .call("bridge", &pod)
+            .fail("ADD", &with(&base, more.clone()));
+        assert_eq!(got, code, "{more}: {told}");
+        assert!(told.starts_with(text), "{more}: {told}");
+    }
+    let call = host.call("bridge", &pod).env("CNI_ARGS", "X=y");
+    assert_eq!(call.fail("ADD", &base).0, 4);
+    host.assert_like(&before, "after all refusals");
+}
+
+#[test]
+fn a_bridge_that_is_another_kind_of_link_is_left_alone() {
+    if !ready() {
+        return;
+    }
+    let host = Host::new();
+    let pod = host.container();
+    host.net.ip("link add br0 type veth peer name br1");
+    let before = host.snapshot();
+    let (_, told) = host
+        .call("bridge", &pod)
+        .fail("ADD", &bridge(host.host_local(&["10.9.0.0/24"])));
+    assert!(
+        told.starts_with(
+            r#"failed to create bridge "br0": "br0" already exists but is not a bridge"#
+        ),
+        "{told}"
+    );
+    host.assert_like(&before, "after the refusal");
+}
+
+#[test]
+fn an_interface_name_that_is_taken_is_left_alone() {
+    if !ready() {
+        return;
+    }
+    let host = Host::new();
+    let pod = host.container();
+    pod.ip("link add eth0 type veth peer name other");
+    let before = host.snapshot();
+    let (_, told) = host
+        .call("bridge", &pod)
+        .fail("ADD", &bridge(host.host_local(&["10.9.0.0/24"])));
+    assert!(
+        told.starts_with(r#"container veth name ("eth0") peer provided ("veth"#),
+        "{told}"
+    );
+    assert!(told.contains("already exists"), "{told}");
+    host.assert_like(&before, "after the refusal");
+    assert!(pod.link("eth0").is_object());
+}
+
+#[test]
+fn a_namespace_that_is_none_is_named_and_the_rest_of_a_del_is_done() {
+    if !ready() {
+        return;
+    }
+    let host = Host::new();
+    let pod = host.container();
+    for plugin in ["bridge", "macvlan", "routed"] {
+        let conf = with(
+            &bridge(host.host_local(&["10.9.0.0/24"])),
+            json!({"master": "lo"}),
+        );
+        let call = host.call(plugin, &pod).netns("/no/such/netns");
+        let (_, told) = call.fail("ADD", &conf);
+        let text = r#"failed to open netns "/no/such/netns": failed to Statfs "/no/such/netns": no such file or directory"#;
+        assert!(told.starts_with(text), "{plugin}: {told}");
+        let call = host.call(plugin, &pod).netns("/etc/passwd");
+        let (_, told) = call.fail("ADD", &conf);
+        assert!(
+            told.starts_with(
+                r#"failed to open netns "/etc/passwd": unknown FS magic on "/etc/passwd": "#
+            ),
+            "{told}"
+        );
+        assert!(call.fail("DEL", &conf).1.contains("unknown FS magic"));
+        let call = host.call(plugin, &pod).netns("/proc/self/ns/mnt");
+        assert!(
+            call.fail("ADD", &conf)
+                .1
+                .starts_with(r#"failed to open netns "/proc/self/ns/mnt""#)
+        );
+        assert_eq!(host.leased(), [""; 0]);
+    }
+    let conf = bridge(host.host_local(&["10.9.0.0/24"]));
+    host.call("bridge", &pod).add(&conf);
+    host.call("bridge", &pod)
+        .netns("/etc/passwd")
+        .fail("DEL", &conf);
+    assert_eq!(host.leased(), [""; 0]);
+    assert_eq!(pod.link("eth0"), Value::Null);
+}
+
+#[test]
+fn the_hosts_own_namespace_is_refused_before_anything_is_done() {
+    if !ready() {
+        return;
+    }
+    let host = Host::new();
+    host.net.ip("link add eth0 type veth peer name other");
+    let before = host.snapshot();
+    for plugin in ["bridge", "macvlan", "routed"] {
+        let conf = with(
+            &bridge(host.host_local(&["10.9.0.0/24"])),
+            json!({"master": "other"}),
+        );
+        for command in ["ADD", "DEL"] {
+            let (code, told) = host.call(plugin, &host.net).fail(command, &conf);
+            assert_eq!(code, 8, "{plugin} {command} {told}");
+        }
+    }
+    host.assert_like(&before, "after the refusals");
+}
+
+#[test]
+fn an_ipam_plugin_that_misbehaves_is_named_and_asked_to_give_back() {
+    if !ready() {
+        return;
+    }
+    let cases = [
+        ("silent", "exit 0", r#"plugin "silent" printed no result"#),
+        (
+            "garbled",
+            "echo '{\"ips\": 7'",
+            r#"plugin "garbled" printed no result"#,
+        ),
+        (
+            "stingy",
+            "echo '{}'",
+            "IPAM plugin returned missing IP config",
+        ),
+        (
+            "failing",
+            "echo '{\"code\": 100, \"msg\": \"pool empty\"}'; exit 1",
+            "pool empty",
+        ),
+        (
+            "dying",
+            "kill -9 $$",
+            "netplugin failed with no error message",
+        ),
+        (
+            "slow",
+            "[ $CNI_COMMAND = DEL ] || exec sleep 30",
+            r#"plugin "slow" did not finish ADD in time and was killed"#,
+        ),
+    ];
+    for plugin in ["bridge", "macvlan", "routed"] {
+        for (name, body, text) in &cases {
+            let host = Host::new();
+            let pod = host.container();
+            host.net.ip("link add up0 type veth peer name up1");
+            let before = host.snapshot();
+            let conf = with(
+                &bridge(host.script(name, body)),
+                json!({"ipamTimeout": 1, "master": "up0"}),
+            );
+            let started = Instant::now();
+            let (_, told) = host.call(plugin, &pod).fail("ADD", &conf);
+            assert!(
+                started.elapsed() < Duration::from_secs(5),
+                "{plugin} {name}"
+            );
+            assert!(told.starts_with(text), "{plugin} {name}: {told}");
+            assert_eq!(host.calls(), ["ADD", "DEL"], "{plugin} {name}");
+            host.assert_like(&before, name);
+            assert_eq!(pod.link("eth0"), Value::Null);
+        }
+    }
+}
+
+#[test]
+fn an_address_that_the_kernel_refuses_is_named() {
+    if !ready() {
+        return;
+    }
+    let host = Host::new();
+    let pod = host.container();
+    let before = host.snapshot();
+    let told = |host: &Host, routes: Value| {
+        let result = json!({"ips": [{"address": "10.9.0.5/24"}], "routes": routes});
+        let ipam = host.script(
+            "told",
+            &format!("[ $CNI_COMMAND = ADD ] && echo '{result}'; exit 0"),
+        );
+        host.call("bridge", &pod).fail("ADD", &bridge(ipam)).1
+    };
+    let text = told(&host, json!([{"dst": "10.20.0.0/16", "gw": "192.0.2.1"}]));
+    assert!(
+        text.starts_with("failed to add route 10.20.0.0/16 via 192.0.2.1 dev \"eth0\" in netns"),
+        "{text}"
+    );
+    assert!(text.contains("network is unreachable"), "{text}");
+    let text = told(
+        &host,
+        json!([{"dst": "10.9.0.0/24", "scope": 253}, {"dst": "10.9.0.0/24", "scope": 253}]),
+    );
+    assert!(text.contains("file exists"), "{text}");
+    host.assert_like(&before, "after the refusals");
+}
+
+#[test]
+fn a_container_with_ipv6_switched_off_gets_it_back_when_ipam_gives_such_an_address() {
+    if !ready() {
+        return;
+    }
+    let host = Host::new();
+    for plugin in ["bridge", "routed"] {
+        let pod = host.container();
+        for place in ["all", "default"] {
+            pod.write_sysctl(&format!("ipv6/conf/{place}/disable_ipv6"), "1");
+        }
+        let conf = bridge(host.host_local(&["10.9.0.0/24", "fd00:9::/64"]));
+        let conf = with(&conf, json!({"isGateway": true}));
+        host.call(plugin, &pod).add(&conf);
+        assert!(pod.reaches("fd00:9::1"), "{plugin}");
+        host.call(plugin, &pod).del(&conf);
+    }
+}

@@ -1,0 +1,91 @@
+//! Many containers at once on one bridge.
+
+use std::thread;
+
+use serde_json::json;
+
+use crate::world::{Host, ready};
+
+const CONTAINERS: usize = 100;
+
+#[test]
+fn a_hundred_containers_join_and_leave_at_once() {
+    if !ready() {
+        return;
+    }
+    let host = Host::new();
+    let conf = json!({
+        "cniVersion": "1.0.0", "name": "net", "type": "bridge", "bridge": "br0",
+        "isDefaultGateway": true, "ipMasq": true, "macspoofchk": true,
+        "ipam": host.host_local(&["10.9.0.0/24"]),
+    });
+    // The bridge and its address stay; made first, so that what is compared is the same before and after.
+    let first = host.container();
+    host.call("bridge", &first).id("first").add(&conf);
+    host.call("bridge", &first).id("first").del(&conf);
+    let before = host.snapshot();
+    let pods: Vec<_> = (0..CONTAINERS).map(|_| host.container()).collect();
+    let in_parallel = |work: &(dyn Fn(usize) + Sync)| {
+        thread::scope(|scope| {
+            for i in 0..CONTAINERS {
+                scope.spawn(move || work(i));
+            }
+        });
+    };
+    in_parallel(&|i| {
+        drop(
+            host.call("bridge", &pods[i])
+                .id(&format!("c{i}"))
+                .add(&conf),
+        )
+    });
+    assert_eq!(host.leased().len(), CONTAINERS);
+    assert_eq!(
+        host.net.ruleset().matches("masquerade comment").count(),
+        CONTAINERS
+    );
+    assert!(pods[0].reaches("10.9.0.1"));
+    in_parallel(&|i| {
+        host.call("bridge", &pods[i])
+            .id(&format!("c{i}"))
+            .del(&conf)
+    });
+    host.assert_like(&before, "after a hundred DELs");
+}
+
+#[test]
+fn the_first_containers_of_a_bridge_may_come_together() {
+    if !ready() {
+        return;
+    }
+    let host = Host::new();
+    let conf = json!({
+        "cniVersion": "1.0.0", "name": "net", "type": "bridge", "bridge": "br0", "isGateway": true,
+        "ipam": host.host_local(&["10.9.0.0/24", "fd00:9::/64"]),
+    });
+    let pods: Vec<_> = (0..8).map(|_| host.container()).collect();
+    thread::scope(|scope| {
+        for (i, pod) in pods.iter().enumerate() {
+            let (host, conf) = (&host, &conf);
+            scope.spawn(move || {
+                // Every other one fails after its last step: the others must not lose the bridge.
+                let call = host.call("bridge", pod).id(&format!("c{i}"));
+                if i % 2 == 0 {
+                    call.add(conf);
+                } else {
+                    call.env("CNI_TEST_FAIL_AFTER_STEP", "announce the addresses")
+                        .fail("ADD", conf);
+                }
+            });
+        }
+    });
+    assert_eq!(host.net.addresses("br0"), ["10.9.0.1/24", "fd00:9::1/64"]);
+    assert_eq!(
+        host.leased().len(),
+        8,
+        "two each for the four that succeeded"
+    );
+    for pod in pods.iter().step_by(2) {
+        assert!(pod.reaches("10.9.0.1"));
+    }
+}

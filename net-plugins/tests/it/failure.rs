@@ -1,0 +1,93 @@
+//! A failure after each step of an ADD leaves the host as it was.
+
+use serde_json::{Value, json};
+
+use crate::world::{Host, Namespace, ready};
+
+/// Makes the ADD fail after its first step, its second, and so on until it succeeds, and returns the number of steps.
+pub(crate) fn fail_after_every_step(
+    host: &Host,
+    pod: &Namespace,
+    plugin: &str,
+    conf: &Value,
+) -> u32 {
+    let before = host.snapshot();
+    let inside = pod.ip("-j addr");
+    for step in 1.. {
+        let call = host
+            .call(plugin, pod)
+            .env("CNI_TEST_FAIL_AFTER_STEP", &step.to_string());
+        let output = call.run("ADD", conf);
+        if output.status.success() {
+            call.del(conf);
+            return step - 1;
+        }
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            text.contains(&format!("injected failure after step {step} ")),
+            "{text}"
+        );
+        assert!(!text.contains("cannot "), "the undoing failed: {text}");
+        host.assert_like(&before, &text);
+        assert_eq!(pod.ip("-j addr"), inside, "{text}");
+    }
+    0
+}
+
+fn full_bridge(host: &Host) -> Value {
+    json!({
+        "cniVersion": "1.0.0", "name": "net", "type": "bridge", "bridge": "br0", "isDefaultGateway": true,
+        "ipMasq": true, "macspoofchk": true, "promiscMode": true, "portIsolation": true,
+        "ipam": host.host_local(&["10.9.0.0/24", "fd00:9::/64"]),
+    })
+}
+
+#[test]
+fn bridge_with_everything_on_an_empty_host() {
+    if !ready() {
+        return;
+    }
+    let host = Host::new();
+    let pod = host.container();
+    let steps = fail_after_every_step(&host, &pod, "bridge", &full_bridge(&host));
+    assert!(steps >= 15, "{steps}");
+}
+
+#[test]
+fn bridge_on_a_bridge_of_somebody_elses() {
+    if !ready() {
+        return;
+    }
+    let host = Host::new();
+    let pod = host.container();
+    // Without an address of its own a bridge has none once its last port has left: the kernel's way.
+    host.net
+        .ip("link add br0 address 02:00:00:00:00:10 type bridge");
+    // A link that has never been up shows another queueing discipline.
+    host.net.ip("link set br0 up");
+    host.net.ip("link set br0 down");
+    host.net.ip("addr add 10.9.0.77/24 dev br0");
+    let mut conf = full_bridge(&host);
+    conf["forceAddress"] = json!(true);
+    conf["ipMasqBackend"] = json!("iptables");
+    // iptables makes its tables on first use, and they stay.
+    for program in ["iptables", "ip6tables"] {
+        for rule in ["-A POSTROUTING -j RETURN", "-D POSTROUTING -j RETURN"] {
+            let mut process = host.net.command(program);
+            crate::world::run(process.args(["-t", "nat"]).args(rule.split(' ')));
+        }
+    }
+    let steps = fail_after_every_step(&host, &pod, "bridge", &conf);
+    assert!(steps >= 16, "{steps}");
+}
+
+#[test]
+fn bridge_without_addresses() {
+    if !ready() {
+        return;
+    }
+    let host = Host::new();
+    let pod = host.container();
+    let conf = json!({"cniVersion": "1.0.0", "name": "net", "type": "bridge", "bridge": "br0"});
+    assert!(fail_after_every_step(&host, &pod, "bridge", &conf) >= 4);
+}

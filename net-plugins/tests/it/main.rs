@@ -1,0 +1,14 @@
+//! The plugins' programs in namespaces of the tests' own, with upstream's IPAM plugins.
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod bad_input;
+mod bridge_keys;
+mod bridge_verbs;
+mod concurrency;
+mod dhcp;
+mod failure;
+mod macvlan;
+mod routed;
+mod versions;
+mod vlans;
+mod world;

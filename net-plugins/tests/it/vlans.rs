@@ -1,0 +1,267 @@
+//! VLANs. A kernel without VLAN filtering runs these tests in User-Mode Linux, see [`the_tests_here_pass_in_user_mode_linux`].
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::failure::fail_after_every_step;
+use crate::world::{Host, ready, run, with};
+
+/// Set inside User-Mode Linux.
+const INSIDE: &str = "IPAM_TEST_INSIDE_UML";
+
+/// Whether this kernel has VLANs. When it has not, another test runs the one that asks in a kernel that has.
+fn has_vlans() -> bool {
+    if !ready() {
+        return false;
+    }
+    let host = Host::new();
+    let mut ip = host.net.command("ip");
+    ip.args([
+        "link",
+        "add",
+        "probe",
+        "type",
+        "bridge",
+        "vlan_filtering",
+        "1",
+    ]);
+    let has = ip.stderr(Stdio::null()).status().unwrap().success();
+    if !has {
+        eprintln!("this kernel has no VLAN filtering: run in User-Mode Linux instead");
+    }
+    assert!(has || std::env::var(INSIDE).is_err());
+    has
+}
+
+#[test]
+fn the_tests_here_pass_in_user_mode_linux() {
+    if has_vlans() || !ready() || std::env::var(INSIDE).is_ok() {
+        return;
+    }
+    let program = Path::new("/usr/bin/linux.uml");
+    if !program.exists() {
+        let required = std::env::var("IPAM_TEST_REQUIRE").unwrap_or_default();
+        assert!(
+            !required.contains("uml"),
+            "this test needs the package user-mode-linux"
+        );
+        eprintln!("skipped: this test needs the package user-mode-linux");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let init = folder.path().join("init");
+    fs::write(&init, boot_script()).unwrap();
+    fs::set_permissions(&init, fs::Permissions::from_mode(0o755)).unwrap();
+    let output = Command::new(program)
+        .args([
+            "mem=512M",
+            "loglevel=1",
+            "rootfstype=hostfs",
+            "rootflags=/",
+            "ro",
+            "con=null",
+            "con0=null,fd:1",
+        ])
+        .arg(format!("init={}", init.display()))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let (_, tests) = text
+        .split_once("TESTS BEGIN")
+        .unwrap_or_else(|| panic!("no boot: {text}"));
+    assert!(tests.contains("test result: ok. 6 passed"), "{tests}");
+}
+
+/// The first process of User-Mode Linux: it loads the modules, runs the tests of this file, and ends.
+fn boot_script() -> String {
+    let tests = std::env::current_exe().unwrap();
+    // Each after those that it needs.
+    let modules = [
+        "lib/crc-ccitt",
+        "net/ipv6/ipv6",
+        "net/llc/llc",
+        "net/802/stp",
+        "net/802/garp",
+        "net/802/mrp",
+        "net/8021q/8021q",
+        "net/bridge/bridge",
+        "net/netfilter/nfnetlink",
+        "net/netfilter/nf_tables",
+        "drivers/net/veth",
+        "drivers/net/macvlan",
+    ];
+    format!(
+        "#!/bin/sh
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin {INSIDE}=1
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t tmpfs tmpfs /run
+mount -t tmpfs tmpfs /tmp
+for module in {}; do
+    busybox insmod /usr/lib/uml/modules/*/kernel/$module.ko
+done
+echo TESTS BEGIN
+{} vlans:: --test-threads=1 --color=never 2>&1
+echo o > /proc/sysrq-trigger
+sleep 10
+",
+        modules.join(" "),
+        tests.display()
+    )
+}
+
+fn conf(host: &Host, more: Value) -> Value {
+    let conf = json!({
+        "cniVersion": "1.0.0", "name": "net", "type": "bridge", "bridge": "br0",
+        "ipam": host.host_local(&["10.9.0.0/24"]),
+    });
+    with(&conf, more)
+}
+
+/// The VLANs of a port, with their flags, as `bridge vlan` prints them.
+fn vlans(host: &Host, port: &str) -> Vec<String> {
+    let text = run(host
+        .net
+        .command("bridge")
+        .args(["vlan", "show", "dev", port]));
+    let lines = text.lines().skip(1);
+    lines
+        .map(|line| line.trim_start_matches(port).trim().to_owned())
+        .collect()
+}
+
+fn port(result: &Value) -> String {
+    result["interfaces"][1]["name"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn vlan_is_the_ports_only_one_and_the_gateway_is_in_it() {
+    if !has_vlans() {
+        return;
+    }
+    let host = Host::new();
+    let (first, second, other) = (host.container(), host.container(), host.container());
+    let blue = conf(&host, json!({"vlan": 100, "isGateway": true}));
+    let call = host.call("bridge", &first);
+    let result = call.add(&blue);
+    assert_eq!(
+        host.net.link("br0")["linkinfo"]["info_data"]["vlan_filtering"],
+        1
+    );
+    assert_eq!(vlans(&host, &port(&result)), ["100 PVID Egress Untagged"]);
+    assert_eq!(result["interfaces"][3]["name"], "br0.100");
+    assert_eq!(host.net.addresses("br0.100"), ["10.9.0.1/24"]);
+    assert_eq!(host.net.addresses("br0"), [""; 0]);
+    let gateway = host.net.link("br0.100");
+    assert_eq!(
+        gateway["link"].as_str().map(|peer| vlans(&host, peer)),
+        Some(vec!["100 PVID Egress Untagged".into()])
+    );
+    let peer = host.net.link(gateway["link"].as_str().unwrap());
+    assert_eq!(
+        peer["ifindex"].as_u64().unwrap() + 1,
+        gateway["ifindex"].as_u64().unwrap()
+    );
+    host.call("bridge", &second).id("c2").add(&blue);
+    let green = with(&blue, json!({"vlan": 200, "isGateway": false}));
+    host.call("bridge", &other).id("c3").add(&green);
+    assert!(first.reaches("10.9.0.1"));
+    assert!(first.reaches("10.9.0.3"));
+    assert!(!first.reaches("10.9.0.4"), "another VLAN");
+    call.check(&blue, &result);
+    run(host
+        .net
+        .command("bridge")
+        .args(["vlan", "del", "dev", &port(&result), "vid", "100"]));
+    assert!(
+        call.check_fails(&blue, &result)
+            .ends_with("is not in VLAN 100; ")
+    );
+    call.del(&blue);
+    assert!(
+        host.net.link("br0.100").is_object(),
+        "shared by the VLAN's containers"
+    );
+}
+
+#[test]
+fn vlan_trunk_makes_tagged_ones_beside_the_native_one() {
+    if !has_vlans() {
+        return;
+    }
+    let host = Host::new();
+    let (first, second) = (host.container(), host.container());
+    let trunk = json!([{"minID": 100, "maxID": 102}, {"id": 200}]);
+    let native = conf(&host, json!({"vlanTrunk": trunk}));
+    let result = host.call("bridge", &first).add(&native);
+    assert_eq!(
+        vlans(&host, &port(&result)),
+        ["1 PVID Egress Untagged", "100", "101", "102", "200"]
+    );
+    host.call("bridge", &first).check(&native, &result);
+    let both = with(&native, json!({"vlan": 101}));
+    let result = host.call("bridge", &second).id("c2").add(&both);
+    assert_eq!(
+        vlans(&host, &port(&result)),
+        ["100", "101 PVID Egress Untagged", "102", "200"]
+    );
+}
+
+#[test]
+fn preserve_default_vlan_keeps_what_the_port_got_on_joining() {
+    if !has_vlans() {
+        return;
+    }
+    let host = Host::new();
+    let pod = host.container();
+    let conf = conf(&host, json!({"vlan": 100, "preserveDefaultVlan": true}));
+    let result = host.call("bridge", &pod).add(&conf);
+    assert_eq!(
+        vlans(&host, &port(&result)),
+        ["1 Egress Untagged", "100 PVID Egress Untagged"]
+    );
+}
+
+#[test]
+fn a_failure_after_any_step_leaves_everything_as_it_was() {
+    if !has_vlans() {
+        return;
+    }
+    let host = Host::new();
+    let pod = host.container();
+    let more = json!({"vlan": 100, "vlanTrunk": [{"id": 7}], "isDefaultGateway": true});
+    let conf = conf(&host, more);
+    let steps = fail_after_every_step(&host, &pod, "bridge", &conf);
+    assert!(steps >= 12, "{steps}");
+}
+
+#[test]
+fn a_vlans_link_may_be_the_master_of_a_macvlan() {
+    if !has_vlans() {
+        return;
+    }
+    let host = Host::new();
+    let (neighbour, pod) = (host.container(), host.container());
+    let name = neighbour.path();
+    let name = name.rsplit('/').next().unwrap();
+    host.net.ip(&format!(
+        "link add up0 type veth peer name up0 netns {name}"
+    ));
+    for net in [&host.net, &neighbour] {
+        net.ip("link set up0 up");
+        net.ip("link add link up0 name up0.7 type vlan id 7");
+        net.ip("link set up0.7 up");
+    }
+    neighbour.ip("addr add 10.9.0.99/24 dev up0.7");
+    let conf = conf(&host, json!({"type": "macvlan", "master": "up0.7"}));
+    let call = host.call("macvlan", &pod);
+    let result = call.add(&conf);
+    assert!(pod.reaches("10.9.0.99"));
+    call.check(&conf, &result);
+    call.del(&conf);
+}

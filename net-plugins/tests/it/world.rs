@@ -1,0 +1,388 @@
+//! A host and its containers out of network namespaces, and calls of the plugins in them.
+//!
+//! Each test has a "host" of its own, so that tests run side by side and the machine's own network is never touched.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Where Debian puts upstream's plugins.
+const UPSTREAM: &str = "/usr/lib/cni";
+
+/// Whether this machine can run tests in namespaces. Says so when it cannot; `IPAM_TEST_REQUIRE=root` makes that fail.
+pub(crate) fn ready() -> bool {
+    let lacks = if !nix::unistd::geteuid().is_root() {
+        "root"
+    } else if !Path::new(UPSTREAM).join("host-local").exists() {
+        "upstream's host-local in /usr/lib/cni"
+    } else {
+        return true;
+    };
+    let required = std::env::var("IPAM_TEST_REQUIRE").unwrap_or_default();
+    assert!(!required.contains("root"), "this test needs {lacks}");
+    eprintln!("skipped: this test needs {lacks}");
+    false
+}
+
+/// A network namespace that goes away with this value.
+pub(crate) struct Namespace {
+    name: String,
+}
+
+impl Namespace {
+    fn new(kind: &str) -> Namespace {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("npt-{}-{count}-{kind}", std::process::id());
+        run(Command::new("ip").args(["netns", "add", &name]));
+        let namespace = Namespace { name };
+        namespace.ip("link set lo up");
+        namespace
+    }
+
+    /// The path for `CNI_NETNS`.
+    pub(crate) fn path(&self) -> String {
+        format!("/var/run/netns/{}", self.name)
+    }
+
+    /// A command inside the namespace.
+    pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", self.path()));
+        command.arg(program.as_ref());
+        command
+    }
+
+    /// Runs `ip` with these arguments, which must succeed, and returns what it printed.
+    pub(crate) fn ip(&self, arguments: &str) -> String {
+        run(Command::new("ip")
+            .args(["-n", &self.name])
+            .args(arguments.split_whitespace()))
+    }
+
+    /// The JSON that `ip -j -d` prints.
+    pub(crate) fn ip_json(&self, arguments: &str) -> Value {
+        let text = self.ip(&format!("-j -d {arguments}"));
+        match text.trim() {
+            "" => json!([]),
+            text => serde_json::from_str(text).unwrap(),
+        }
+    }
+
+    /// One link as `ip -j -d` shows it; `Null` when there is none.
+    pub(crate) fn link(&self, name: &str) -> Value {
+        let links = self.ip_json("link");
+        let found = links
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|l| l["ifname"] == name);
+        found.cloned().unwrap_or_default()
+    }
+
+    /// The addresses of a link, with prefix lengths, without the kernel's own link-local ones.
+    pub(crate) fn addresses(&self, link: &str) -> Vec<String> {
+        let found = self.ip_json(&format!("addr show dev {link}"));
+        let infos = found[0]["addr_info"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let global = infos.iter().filter(|a| a["scope"] != "link");
+        global
+            .map(|a| format!("{}/{}", a["local"].as_str().unwrap(), a["prefixlen"]))
+            .collect()
+    }
+
+    /// The lines of `ip route` (or `ip -6 route`) without trailing spaces.
+    pub(crate) fn routes(&self, arguments: &str) -> Vec<String> {
+        self.ip(arguments)
+            .lines()
+            .map(|line| line.trim().to_owned())
+            .collect()
+    }
+
+    /// Reads a setting below `/proc/sys/net`.
+    pub(crate) fn sysctl(&self, key: &str) -> String {
+        run(self.command("cat").arg(format!("/proc/sys/net/{key}")))
+            .trim()
+            .to_owned()
+    }
+
+    /// Writes a setting below `/proc/sys/net`.
+    pub(crate) fn write_sysctl(&self, key: &str, value: &str) {
+        let script = format!("echo {value} > /proc/sys/net/{key}");
+        run(self.command("sh").args(["-c", &script]));
+    }
+
+    /// All rules of nf_tables.
+    pub(crate) fn ruleset(&self) -> String {
+        run(self.command("nft").args(["list", "ruleset"]))
+    }
+
+    /// Whether `address` answers a ping from here within a few seconds.
+    pub(crate) fn reaches(&self, address: &str) -> bool {
+        let mut ping = self.command("busybox");
+        ping.args(["ping", "-c", "1", "-w", "3", "-W", "3", address]);
+        ping.stdout(Stdio::null()).status().unwrap().success()
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = Command::new("ip")
+            .args(["netns", "del", &self.name])
+            .status();
+    }
+}
+
+/// A host, with a store for host-local and a folder for IPAM plugins of the test's own.
+pub(crate) struct Host {
+    pub(crate) net: Namespace,
+    folder: TempDir,
+}
+
+impl Host {
+    pub(crate) fn new() -> Host {
+        let net = Namespace::new("host");
+        // Else every link of the host changes once more, a second after it came up.
+        if Path::new("/proc/sys/net/ipv6").exists() {
+            net.write_sysctl("ipv6/conf/default/accept_dad", "0");
+        }
+        Host {
+            net,
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    pub(crate) fn container(&self) -> Namespace {
+        Namespace::new("pod")
+    }
+
+    fn store(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
+    /// An `ipam` object for upstream's host-local, one address per subnet.
+    pub(crate) fn host_local(&self, subnets: &[&str]) -> Value {
+        let ranges: Vec<_> = subnets.iter().map(|s| json!([{ "subnet": s }])).collect();
+        json!({ "type": "host-local", "dataDir": self.store(), "ranges": ranges })
+    }
+
+    /// The addresses that host-local has given out.
+    pub(crate) fn leased(&self) -> Vec<String> {
+        let networks = fs::read_dir(self.store()).into_iter().flatten().flatten();
+        let files = networks.flat_map(|n| fs::read_dir(n.path()).into_iter().flatten().flatten());
+        let names = files.map(|f| f.file_name().into_string().unwrap());
+        let mut names: Vec<_> = names
+            .filter(|n| n != "lock" && !n.starts_with("last_reserved"))
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Makes an IPAM plugin out of a shell script, and returns its `ipam` object. Its calls are noted in `calls`.
+    pub(crate) fn script(&self, name: &str, body: &str) -> Value {
+        let file = self.folder.path().join(name);
+        let log = self.folder.path().join("calls");
+        let text = format!(
+            "#!/bin/sh\necho $CNI_COMMAND >> {}\n{body}\n",
+            log.display()
+        );
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        json!({ "type": name })
+    }
+
+    /// The commands that scripts were called with.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.folder.path().join("calls")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Everything that a plugin may change on the host, once it has come to rest.
+    pub(crate) fn snapshot(&self) -> BTreeMap<&'static str, String> {
+        let mut last = self.glance();
+        for _ in 0..100 {
+            std::thread::sleep(Duration::from_millis(50));
+            let now = self.glance();
+            if now == last {
+                break;
+            }
+            last = now;
+        }
+        last
+    }
+
+    fn glance(&self) -> BTreeMap<&'static str, String> {
+        let net = &self.net;
+        BTreeMap::from([
+            ("link", net.ip("-j link")),
+            ("addr", net.ip("-j addr")),
+            ("route", net.ip("-j route show table all")),
+            ("route 6", net.ip("-j -6 route show table all")),
+            ("proxy", net.ip("-j neigh show proxy")),
+            ("nft", net.ruleset()),
+            ("leases", format!("{:?}", self.leased())),
+        ])
+    }
+
+    /// Waits until the host is as it was; some of it (IPv6, the state of links) changes a moment later.
+    pub(crate) fn assert_like(&self, before: &BTreeMap<&'static str, String>, when: &str) {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            let now = self.glance();
+            if now == *before {
+                return;
+            }
+            if Instant::now() > deadline {
+                for (what, text) in &now {
+                    assert_eq!(text, &before[what], "{what} {when}");
+                }
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// A call of one of our plugins about a container's interface.
+    pub(crate) fn call(&self, plugin: &str, container: &Namespace) -> Call<'_> {
+        let program = match plugin {
+            "bridge" => env!("CARGO_BIN_EXE_bridge").into(),
+            "macvlan" => env!("CARGO_BIN_EXE_macvlan").into(),
+            "routed" => env!("CARGO_BIN_EXE_routed").into(),
+            other => Path::new(UPSTREAM).join(other.trim_start_matches("upstream-")),
+        };
+        Call {
+            host: self,
+            program,
+            netns: container.path(),
+            container_id: "c1".into(),
+            ifname: "eth0".into(),
+            variables: Vec::new(),
+        }
+    }
+}
+
+/// A call under construction.
+#[derive(Clone)]
+pub(crate) struct Call<'a> {
+    host: &'a Host,
+    program: PathBuf,
+    netns: String,
+    container_id: String,
+    ifname: String,
+    variables: Vec<(String, String)>,
+}
+
+impl Call<'_> {
+    pub(crate) fn id(mut self, id: &str) -> Self {
+        self.container_id = id.into();
+        self
+    }
+
+    pub(crate) fn ifname(mut self, name: &str) -> Self {
+        self.ifname = name.into();
+        self
+    }
+
+    pub(crate) fn netns(mut self, path: &str) -> Self {
+        self.netns = path.into();
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.into(), value.into()));
+        self
+    }
+
+    pub(crate) fn run(&self, command: &str, conf: &Value) -> Output {
+        let mut process = self.host.net.command(&self.program);
+        let path = format!("{}:{UPSTREAM}", self.host.folder.path().display());
+        process
+            .env("CNI_COMMAND", command)
+            .env("CNI_CONTAINERID", &self.container_id)
+            .env("CNI_NETNS", &self.netns)
+            .env("CNI_IFNAME", &self.ifname)
+            .env("CNI_PATH", path)
+            .envs(self.variables.iter().cloned())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = process.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(conf.to_string().as_bytes()).unwrap();
+        drop(stdin);
+        child.wait_with_output().unwrap()
+    }
+
+    /// ADD that must succeed; its result.
+    pub(crate) fn add(&self, conf: &Value) -> Value {
+        let output = self.run("ADD", conf);
+        assert!(
+            output.status.success(),
+            "ADD: {}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// A command that must succeed without printing anything.
+    pub(crate) fn succeed(&self, command: &str, conf: &Value) {
+        let output = self.run(command, conf);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{command}: {text}");
+        assert_eq!(text, "", "{command}");
+    }
+
+    /// A command that must fail; the code and the message of its error object.
+    pub(crate) fn fail(&self, command: &str, conf: &Value) -> (u64, String) {
+        let output = self.run(command, conf);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!output.status.success(), "{command} succeeded: {text}");
+        let error: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
+        let told = format!(
+            "{}; {}",
+            error["msg"].as_str().unwrap(),
+            error["details"].as_str().unwrap_or_default()
+        );
+        (error["code"].as_u64().unwrap(), told)
+    }
+
+    pub(crate) fn del(&self, conf: &Value) {
+        self.succeed("DEL", conf);
+    }
+
+    pub(crate) fn check(&self, conf: &Value, result: &Value) {
+        self.succeed("CHECK", &with(conf, json!({ "prevResult": result })));
+    }
+
+    /// CHECK that must fail; its message.
+    pub(crate) fn check_fails(&self, conf: &Value, result: &Value) -> String {
+        self.fail("CHECK", &with(conf, json!({ "prevResult": result })))
+            .1
+    }
+}
+
+/// A configuration with more keys, or other values.
+pub(crate) fn with(conf: &Value, more: Value) -> Value {
+    let mut conf = conf.clone();
+    for (key, value) in more.as_object().unwrap() {
+        conf[key] = value.clone();
+    }
+    conf
+}
+
+/// Runs a command that must succeed and returns what it printed.
+pub(crate) fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {error}");
+    String::from_utf8(output.stdout).unwrap()
+}
