@@ -62,15 +62,27 @@ impl Cluster {
     }
 }
 
+/// A network whose main plugin is called bridge.
+pub(crate) fn bridge(cni_version: &str, ipam: &Value) -> Value {
+    json!({
+        "cniVersion": cni_version, "name": "pods", "type": "bridge", "bridge": "br0", "ipam": ipam
+    })
+}
+
 /// A runtime on each node, on a network of Debian's bridge with this `ipam`.
 pub(crate) fn runtimes<'a>(nodes: &'a [Namespace; 2], ipam: &Value) -> [Runtime<'a>; 2] {
-    let network = json!({
-        "cniVersion": "1.0.0", "name": "pods", "type": "bridge", "bridge": "br0", "ipam": ipam
-    });
-    let cni_path = cni_path();
+    runtimes_of(nodes, &bridge("1.0.0", ipam), &cni_path())
+}
+
+/// A runtime on each node, on this network.
+pub(crate) fn runtimes_of<'a>(
+    nodes: &'a [Namespace; 2],
+    network: &Value,
+    cni_path: &str,
+) -> [Runtime<'a>; 2] {
     nodes
         .each_ref()
-        .map(|node| Runtime::new(node, network.clone(), &cni_path))
+        .map(|node| Runtime::new(node, network.clone(), cni_path))
 }
 
 /// Hands what waits in a node's spool to the server.
@@ -82,7 +94,7 @@ pub(crate) fn flush(node: &Namespace) {
     assert!(output.status.success(), "flush on {}: {said}", node.name());
 }
 
-/// Where plugins are looked for.
+/// Where plugins are looked for: Debian's main plugins beat ours.
 pub(crate) fn cni_path() -> String {
     let ours = binaries::folder().expect("the binaries build");
     format!("{MAIN_PLUGINS}:{}", ours.display())

@@ -47,7 +47,10 @@ fn a_definite_refusal_ends_the_add_with_its_code_and_the_servers_words() {
 fn when_nobody_listens_the_add_may_be_tried_again_and_leaves_nothing_behind() {
     let (node, outcome) = add_to(&json!([nobody(), nobody()]), "400ms");
     outcome.fails(11, "Connection refused");
-    assert!(outcome.took >= Duration::from_millis(100), "it waits for one");
+    assert!(
+        outcome.took >= Duration::from_millis(100),
+        "it waits for one"
+    );
     assert!(outcome.took < Duration::from_secs(3));
     assert!(node.spooled().is_empty(), "nothing was ever sent");
 }
