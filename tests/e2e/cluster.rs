@@ -29,8 +29,11 @@ impl Cluster {
         let nodes = ["node-a", "node-b"].map(|name| Namespace::new(name).expect("a namespace"));
         let [a, b] = &nodes;
         a.connect("eth0", b, "eth0").expect("a cable");
-        for node in &nodes {
-            node.run("ip link add br0 type bridge").expect("a bridge");
+        for (number, node) in nodes.iter().enumerate() {
+            // An address of its own: else it follows the lowest port's, and upstream's CHECK of an older container fails
+            // when a new one changes it.
+            let bridge = format!("ip link add br0 address 02:00:00:00:00:0{number} type bridge");
+            node.run(&bridge).expect("a bridge");
             node.run("ip link set eth0 master br0").expect("a port");
             node.run("ip link set br0 up").expect("up");
         }
@@ -59,15 +62,27 @@ impl Cluster {
     }
 }
 
+/// A network whose main plugin is called bridge.
+pub(crate) fn bridge(cni_version: &str, ipam: &Value) -> Value {
+    json!({
+        "cniVersion": cni_version, "name": "pods", "type": "bridge", "bridge": "br0", "ipam": ipam
+    })
+}
+
 /// A runtime on each node, on a network of Debian's bridge with this `ipam`.
 pub(crate) fn runtimes<'a>(nodes: &'a [Namespace; 2], ipam: &Value) -> [Runtime<'a>; 2] {
-    let network = json!({
-        "cniVersion": "1.0.0", "name": "pods", "type": "bridge", "bridge": "br0", "ipam": ipam
-    });
-    let cni_path = cni_path();
+    runtimes_of(nodes, &bridge("1.0.0", ipam), &cni_path())
+}
+
+/// A runtime on each node, on this network.
+pub(crate) fn runtimes_of<'a>(
+    nodes: &'a [Namespace; 2],
+    network: &Value,
+    cni_path: &str,
+) -> [Runtime<'a>; 2] {
     nodes
         .each_ref()
-        .map(|node| Runtime::new(node, network.clone(), &cni_path))
+        .map(|node| Runtime::new(node, network.clone(), cni_path))
 }
 
 /// Hands what waits in a node's spool to the server.
@@ -79,7 +94,7 @@ pub(crate) fn flush(node: &Namespace) {
     assert!(output.status.success(), "flush on {}: {said}", node.name());
 }
 
-/// Where plugins are looked for.
+/// Where plugins are looked for: Debian's main plugins beat ours.
 pub(crate) fn cni_path() -> String {
     let ours = binaries::folder().expect("the binaries build");
     format!("{MAIN_PLUGINS}:{}", ours.display())

@@ -1,29 +1,67 @@
-//! The example that the README shows first.
+//! The example that the README shows first. In the profile of this test: what the release profile adds is speed, and a
+//! build of several minutes.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use harness::binaries;
+use nix::unistd::User;
+use tempfile::TempDir;
 
 use crate::pods::ready;
 
-/// In the profile of this test: what the release profile adds is speed, and a build of several minutes.
 #[test]
 fn two_nodes_keeps_all_of_its_promises() {
     if !ready() {
         return;
     }
-    let output = Command::new(binaries::example("two-nodes"))
-        .output()
-        .expect("runs");
+    let said = tour(&mut Command::new(binaries::example("two-nodes")));
+    assert!(!said.contains('\x1b'), "colours are for terminals");
+}
+
+/// What is run as root elsewhere: the tour itself, in the user namespace that a user's run makes.
+#[test]
+fn two_nodes_needs_no_root_where_a_user_namespace_can_be_had() {
+    if !ready() {
+        return;
+    }
+    let nobody = User::from_name("nobody").expect("the user database");
+    let nobody = nobody.expect("a user nobody");
+    // The target folder may be for root only.
+    let folder = TempDir::with_prefix("ipam-example-").expect("a folder");
+    let open = fs::Permissions::from_mode(0o777);
+    fs::set_permissions(folder.path(), open).expect("its mode is set");
+    let example = folder.path().join("two-nodes");
+    fs::copy(binaries::example("two-nodes"), &example).expect("copied");
+    for name in ["ipam-server", "cluster-ipam"] {
+        fs::copy(binaries::path(name), folder.path().join(name)).expect("copied");
+    }
+    let mut command = Command::new("unshare");
+    command
+        .uid(nobody.uid.as_raw())
+        .gid(nobody.gid.as_raw())
+        .current_dir(folder.path())
+        .env("TMPDIR", folder.path())
+        .args(["--user", "--map-root-user", "--net", "--mount", "--uts"])
+        .args(["--pid", "--fork", "--kill-child", "--mount-proc", "--"])
+        .arg(example)
+        .arg("tour")
+        .arg(folder.path());
+    tour(&mut command);
+}
+
+/// What it printed. All of its promises were kept.
+#[track_caller]
+fn tour(command: &mut Command) -> String {
+    let output = command.output().expect("runs");
     let said = String::from_utf8_lossy(&output.stdout);
     let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{}\n{said}{complaint}",
-        output.status
-    );
+    let status = output.status;
+    assert!(status.success(), "{status}\n{said}{complaint}");
     let promised = said.matches('✓').count();
     assert!(promised > 20, "{promised} promises only:\n{said}");
     assert!(said.trim_end().ends_with("promises were kept."), "{said}");
-    assert!(!said.contains('\x1b'), "colours are for terminals");
+    said.into_owned()
 }

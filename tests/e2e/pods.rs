@@ -1,10 +1,10 @@
 //! Containers on two nodes, through a real main plugin that delegates to `cluster-ipam`.
 
-use harness::require;
 use harness::runtime::Runtime;
+use harness::{binaries, require};
 use serde_json::json;
 
-use crate::cluster::{Cluster, addresses, cni_path, create_pool, runtimes};
+use crate::cluster::{Cluster, addresses, bridge, cni_path, create_pool, runtimes, runtimes_of};
 
 #[test]
 fn containers_on_two_nodes_draw_from_one_pool_and_reach_each_other() {
@@ -12,8 +12,34 @@ fn containers_on_two_nodes_draw_from_one_pool_and_reach_each_other() {
         return;
     }
     let cluster = Cluster::new();
-    let [mut a, mut b] = runtimes(&cluster.nodes, &cluster.ipam(&["v4", "v6"]));
+    let [a, b] = runtimes(&cluster.nodes, &cluster.ipam(&["v4", "v6"]));
+    come_and_go(&cluster, a, b);
+}
 
+#[test]
+fn they_do_so_with_the_bridge_plugin_of_this_workspace() {
+    if !ready() {
+        return;
+    }
+    let cluster = Cluster::new();
+    let network = bridge("1.1.0", &cluster.ipam(&["v4", "v6"]));
+    let ours = binaries::folder().expect("the binaries build");
+    let [mut a, mut b] = runtimes_of(&cluster.nodes, &network, &ours.display().to_string());
+    a.status().expect("STATUS");
+    for runtime in [&mut a, &mut b] {
+        runtime.start("lost").expect("ADD");
+    }
+    b.gc(&[]).expect("GC");
+    let holders: Vec<_> = cluster.leases().into_values().collect();
+    assert_eq!(holders, ["node-a/lost"; 2], "bridge hands GC on");
+    for runtime in [&mut a, &mut b] {
+        runtime.stop("lost").expect("DEL");
+    }
+    come_and_go(&cluster, a, b);
+}
+
+/// A container on each node gets an address of each family, reaches the other, and gives back what it got.
+fn come_and_go(cluster: &Cluster, mut a: Runtime<'_>, mut b: Runtime<'_>) {
     let one = addresses(&a.start("one").expect("ADD"));
     let two = addresses(&b.start("two").expect("ADD"));
     assert_eq!((one.len(), two.len()), (2, 2), "one address of each family");
@@ -23,19 +49,14 @@ fn containers_on_two_nodes_draw_from_one_pool_and_reach_each_other() {
         assert_eq!(leases[&address], holder);
     }
     for address in &two {
-        a.node()
-            .run_in("one", &format!("busybox ping -c 1 -W 5 {address}"))
-            .expect("two answers");
+        let ping = format!("busybox ping -c 1 -W 5 {address}");
+        a.node().run_in("one", &ping).expect("two answers");
     }
     a.check("one").expect("CHECK");
     b.check("two").expect("CHECK");
 
     a.stop("one").expect("DEL");
-    assert_eq!(
-        cluster.leases().len(),
-        2,
-        "one's are released, two's are not"
-    );
+    assert_eq!(cluster.leases().len(), 2, "one's are released, two's not");
     b.stop("two").expect("DEL");
     cluster.assert_empty();
 }
@@ -100,11 +121,7 @@ fn gc_on_one_node_frees_what_is_not_listed_there_and_nothing_elsewhere() {
     let network = json!({
         "cniVersion": "1.1.0", "name": "pods", "type": "cluster-ipam", "ipam": cluster.ipam(&["v4"])
     });
-    let cni_path = cni_path();
-    let [mut a, mut b] = cluster
-        .nodes
-        .each_ref()
-        .map(|node| Runtime::new(node, network.clone(), &cni_path));
+    let [mut a, mut b] = runtimes_of(&cluster.nodes, &network, &cni_path());
     for container in ["kept", "lost"] {
         a.start(container).expect("ADD");
         b.start(container).expect("ADD");

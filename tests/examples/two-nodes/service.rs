@@ -29,12 +29,13 @@ pub(crate) struct Service {
 
 impl Service {
     /// Starts the server on the switch.
-    pub(crate) fn start(switch: &Namespace) -> Result<Self> {
+    pub(crate) fn start(switch: &Namespace, binaries: &Path) -> Result<Self> {
         let file = |name: &str| switch.folder().join(name);
         token_file(&file("admin.token"), ADMIN_TOKEN)?;
         token_file(&file("node.token"), NODE_TOKEN)?;
         let path = |path: &Path| path.display().to_string();
         let server = Launch::new()
+            .program(binaries.join("ipam-server"))
             .inside(switch)
             .listen("10.0.0.5:7070")
             .args(["--admin-token-file".to_owned(), path(&file("admin.token"))])

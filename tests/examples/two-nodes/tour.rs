@@ -20,7 +20,7 @@ pub(crate) fn run(binaries: &Path) -> Result<()> {
     let mut page = Page::new();
     let page = &mut page;
     let wiring = Wiring::lay(page)?;
-    let mut service = serve(page, &wiring.switch)?;
+    let mut service = serve(page, &wiring.switch, binaries)?;
     create_pools(page, &service)?;
     let mut runtimes = set_up_nodes(page, &wiring, binaries)?;
     let mut pods = start_pods(page, &mut runtimes)?;
@@ -36,7 +36,7 @@ pub(crate) fn run(binaries: &Path) -> Result<()> {
     Ok(())
 }
 
-fn serve(page: &mut Page, switch: &Namespace) -> Result<Service> {
+fn serve(page: &mut Page, switch: &Namespace, binaries: &Path) -> Result<Service> {
     page.step("The service");
     page.say(
         "One process and one SQLite file; a bigger cluster runs several of them on one PostgreSQL. Beyond loopback it \
@@ -46,7 +46,7 @@ fn serve(page: &mut Page, switch: &Namespace) -> Result<Service> {
         "switch",
         "ipam-server --listen 10.0.0.5:7070 --admin-token-file admin.token --node-token-file node.token",
     );
-    let service = Service::start(switch)?;
+    let service = Service::start(switch, binaries)?;
     page.promise("it is ready: its database answers");
     expect(401, service.status_for_strangers()?)?;
     expect(403, service.status_for_nodes()?)?;

@@ -26,6 +26,7 @@ const ENDED_WITHIN: Duration = Duration::from_secs(30);
 /// How a server is to be started.
 #[derive(Debug)]
 pub struct Launch<'a> {
+    program: Option<PathBuf>,
     database_url: Option<String>,
     listen: Option<String>,
     inside: Option<&'a Namespace>,
@@ -44,6 +45,7 @@ impl<'a> Launch<'a> {
     /// A server with a SQLite file of its own, on a loopback address of its own and a unix socket.
     pub fn new() -> Self {
         Self {
+            program: None,
             database_url: None,
             listen: None,
             inside: None,
@@ -51,6 +53,13 @@ impl<'a> Launch<'a> {
             args: Vec::new(),
             env: Vec::new(),
         }
+    }
+
+    /// From this file instead of the workspace's build.
+    #[must_use]
+    pub fn program(mut self, file: PathBuf) -> Self {
+        self.program = Some(file);
+        self
     }
 
     /// On this database instead.
@@ -110,7 +119,10 @@ impl<'a> Launch<'a> {
             Some(token) => Rest::new(&socket)?.with_token(token),
             None => Rest::new(&socket)?,
         };
-        let program = binaries::folder()?.join("ipam-server");
+        let program = match self.program {
+            Some(file) => file,
+            None => binaries::folder()?.join("ipam-server"),
+        };
         let mut command = match self.inside {
             Some(namespace) => namespace.command(program),
             None => Command::new(program),
