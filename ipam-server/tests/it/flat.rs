@@ -307,21 +307,12 @@ async fn count(url: &str, table: &str) -> i64 {
 
 /// Makes all that has been two hours older.
 async fn age(url: &str) {
-    if url.starts_with("sqlite") {
-        let mut connection = SqliteConnection::connect(url).await.expect("a connection");
-        let sql = "update attachment set released_at = released_at - 7200000000;
-            update history set released_at = released_at - 7200000000";
-        sqlx::raw_sql(sql)
-            .execute(&mut connection)
-            .await
-            .expect("an update");
-        return;
-    }
-    let mut connection = PgConnection::connect(url).await.expect("a connection");
-    let sql = "update attachment set released_at = released_at - interval '2 hours';
-        update history set released_at = released_at - interval '2 hours'";
-    sqlx::raw_sql(sql)
-        .execute(&mut connection)
-        .await
-        .expect("an update");
+    let older = if url.starts_with("sqlite") {
+        "update attachment set released_at = released_at - 7200000000;
+        update history set released_at = released_at - 7200000000"
+    } else {
+        "update attachment set released_at = released_at - interval '2 hours';
+        update history set released_at = released_at - interval '2 hours'"
+    };
+    sql(url, older).await.expect("an update");
 }

@@ -2,21 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use ipam_api::{Attachment, Claim, GcRequest, NewPool, PoolPatch, PoolState, ValidAttachment};
+use ipam_api::{Attachment, Claim, GcRequest, NewPool, ValidAttachment};
 use ipam_server::Error;
 use ipam_server::store::{Granted, LeaseFilter, Store};
 
 use super::ops::{CONTAINERS, Op, When};
-use super::space::{POOLS, Space, address, number};
+use super::space::{POOLS, address, number};
 use super::verbs::{Expected, Held, Model, Stamp};
 use crate::store::support::*;
 
 /// One sequence on its way: its names are its own, so that many share a database.
 pub(super) struct Driver {
-    store: Store,
+    pub(super) store: Store,
     case: usize,
     reuse_delay_s: u32,
-    model: Model,
+    pub(super) model: Model,
     boot: usize,
     /// Operations since the boot.
     ticks: i64,
@@ -44,7 +44,7 @@ impl Driver {
         format!("v{}", self.case)
     }
 
-    fn pool(&self, pool: usize) -> String {
+    pub(super) fn pool(&self, pool: usize) -> String {
         format!("p{}-{pool}", self.case)
     }
 
@@ -54,7 +54,7 @@ impl Driver {
         found.expect("a pool of this sequence")
     }
 
-    fn new_pool(&self, pool: usize) -> NewPool {
+    pub(super) fn new_pool(&self, pool: usize) -> NewPool {
         NewPool {
             vrf: Some(self.vrf()),
             reuse_delay_s: Some(self.reuse_delay_s),
@@ -275,88 +275,6 @@ impl Driver {
         self.store.release_lease(&id).await.expect("it is held");
         self.model.release_lease(container, position);
         assert_refused!(self.store.release_lease(&id).await, Error::LeaseNotFound(_));
-    }
-
-    async fn exclude(&mut self, pool: usize, addresses: &[bool]) {
-        let count = POOLS[pool].2;
-        let excluded = (0..count).filter(|number| addresses[*number]);
-        let subnets = excluded.clone().map(|number| address(pool, number).into());
-        let patch = PoolPatch {
-            exclude: Some(subnets.collect()),
-            ..PoolPatch::default()
-        };
-        let space = &mut self.model.spaces[pool];
-        let exists = space.exists;
-        space.exclude(excluded.collect());
-        self.patch(pool, &patch, exists).await;
-    }
-
-    async fn set_range(&mut self, pool: usize, range: Option<(usize, usize)>) {
-        let last = POOLS[pool].2 - 1;
-        let range = range.map(|(one, other)| (one.min(other).min(last), one.max(other).min(last)));
-        let ranges = range.map(|(first, last)| {
-            vec![ipam_api::Range {
-                first: address(pool, first),
-                last: address(pool, last),
-            }]
-        });
-        let patch = PoolPatch {
-            ranges: Some(ranges),
-            ..PoolPatch::default()
-        };
-        let space = &mut self.model.spaces[pool];
-        let exists = space.exists;
-        if space.set_range(range) {
-            self.patch(pool, &patch, exists).await;
-        } else {
-            let answer = self.store.change_pool(&self.pool(pool), &patch, None).await;
-            assert_refused!(answer, Error::PoolInUse { .. });
-        }
-    }
-
-    async fn set_state(&mut self, pool: usize, state: PoolState) {
-        let patch = PoolPatch {
-            state: Some(state),
-            ..PoolPatch::default()
-        };
-        let space = &mut self.model.spaces[pool];
-        space.state = state;
-        let exists = space.exists;
-        self.patch(pool, &patch, exists).await;
-    }
-
-    async fn patch(&self, pool: usize, patch: &PoolPatch, exists: bool) {
-        let name = self.pool(pool);
-        let answer = self.store.change_pool(&name, patch, None).await;
-        if !exists {
-            assert_refused!(answer, Error::PoolNotFound(_));
-            return;
-        }
-        let usage = answer
-            .expect("a change that nothing is in the way of")
-            .pool
-            .usage;
-        assert_eq!(usage, self.model.spaces[pool].usage());
-    }
-
-    async fn delete(&mut self, pool: usize) {
-        let answer = self.store.delete_pool(&self.pool(pool), None).await;
-        let space = &mut self.model.spaces[pool];
-        if !space.exists {
-            assert_refused!(answer, Error::PoolNotFound(_));
-        } else if space.holds_any() {
-            assert_refused!(answer, Error::PoolInUse { .. });
-        } else {
-            answer.expect("it is empty");
-            space.exists = false;
-        }
-    }
-
-    async fn create(&mut self, pool: usize) {
-        if !self.model.spaces[pool].exists {
-            create(&self.store, &self.new_pool(pool)).await;
-            self.model.spaces[pool] = Space::new(pool, self.reuse_delay_s > 0);
-        }
     }
 
     /// Every lease and every count.

@@ -5,6 +5,7 @@
 
 mod driver;
 mod ops;
+mod pools;
 mod space;
 mod verbs;
 

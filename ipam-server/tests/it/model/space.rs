@@ -63,6 +63,15 @@ impl Space {
         }
     }
 
+    /// The pool as it is when it was deleted and is created anew: what rests goes on to rest.
+    pub(super) fn recreate(&mut self) {
+        let used = self.used.keys().map(|number| (*number, Used::Sometime));
+        *self = Self {
+            used: used.collect(),
+            ..Self::new(self.pool, self.rests)
+        };
+    }
+
     fn in_range(&self, number: usize) -> bool {
         (self.range.0..=self.range.1).contains(&number)
     }

@@ -3,10 +3,13 @@
 
 pub(crate) mod support;
 
+mod audit;
 mod batches;
 mod check;
 mod claims;
+mod clock;
 mod crash;
+mod exclusions;
 mod exhaustion;
 mod gc;
 mod history;
@@ -22,9 +25,31 @@ mod surgery;
 mod vrfs;
 mod wanted;
 
-/// Makes `sqlite::NAME` and `postgres::NAME` of each `async fn NAME(store: Store)`.
+/// Makes `sqlite::NAME` and `postgres::NAME` of each `async fn NAME(store: Store)`; after `with_url`, of each
+/// `async fn NAME(store: Store, url: String)`.
 macro_rules! conformance {
     ($($test:ident),* $(,)?) => {
+        mod sqlite {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    let test = async |store, _| super::$test(store).await;
+                    $crate::store::support::on_sqlite(test).await;
+                }
+            )*
+        }
+
+        mod postgres {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    let test = async |store, _| super::$test(store).await;
+                    $crate::store::support::on_postgres(test).await;
+                }
+            )*
+        }
+    };
+    (with_url: $($test:ident),* $(,)?) => {
         mod sqlite {
             $(
                 #[tokio::test]

@@ -13,14 +13,6 @@ async fn a_url_of_another_database_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_not_there_is_an_error() {
-    let nowhere = "postgres://postgres@localhost/none?host=/nonexistent";
-    let error = refused(Store::open(nowhere).await);
-    assert!(!error.to_string().is_empty());
-    refused(Store::open("sqlite:///nonexistent/folder/ipam.db").await);
-}
-
-#[tokio::test]
 async fn one_server_per_sqlite_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let url = sqlite_url(&folder);

@@ -9,25 +9,38 @@ use ipam_api::{
 };
 use ipam_server::store::{Cursor, Granted, LeaseFilter, Releasing, Store};
 use ipam_server::{Error, Result};
+use sqlx::{Connection, PgConnection, SqliteConnection};
 
 /// Runs a test on an SQLite file of its own.
-pub(crate) async fn on_sqlite(test: impl AsyncFn(Store)) {
+pub(crate) async fn on_sqlite(test: impl AsyncFn(Store, String)) {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = open(&sqlite_url(&folder)).await;
-    run(test, store).await;
+    run(test, sqlite_url(&folder)).await;
 }
 
 /// Runs a test on a PostgreSQL database of its own.
-pub(crate) async fn on_postgres(test: impl AsyncFn(Store)) {
+pub(crate) async fn on_postgres(test: impl AsyncFn(Store, String)) {
     if let Some(url) = harness::postgres::database() {
-        run(test, open(&url).await).await;
+        run(test, url).await;
     }
 }
 
-async fn run(test: impl AsyncFn(Store), store: Store) {
-    Box::pin(test(store.clone())).await;
+async fn run(test: impl AsyncFn(Store, String), url: String) {
+    let store = open(&url).await;
+    Box::pin(test(store.clone(), url)).await;
     audit(&store).await;
     store.close().await;
+}
+
+/// Runs statements past the store: what only an intruder, or time, would do to the tables.
+pub(crate) async fn sql(url: &str, statements: &'static str) -> sqlx::Result<()> {
+    if url.starts_with("sqlite") {
+        let mut connection = SqliteConnection::connect(url).await?;
+        sqlx::raw_sql(statements).execute(&mut connection).await?;
+        return connection.close().await;
+    }
+    let mut connection = PgConnection::connect(url).await?;
+    sqlx::raw_sql(statements).execute(&mut connection).await?;
+    connection.close().await
 }
 
 pub(crate) fn sqlite_url(folder: &tempfile::TempDir) -> String {
