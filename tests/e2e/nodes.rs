@@ -7,9 +7,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use harness::namespaces::Namespace;
+use harness::require;
+
+use crate::pods::ready;
 
 #[test]
 fn a_node_has_a_name_an_id_and_folders_of_its_own() {
+    if !require::root() {
+        return;
+    }
     let one = Namespace::new("one").expect("a namespace");
     let two = Namespace::new("two").expect("a namespace");
 
@@ -30,6 +36,9 @@ fn a_node_has_a_name_an_id_and_folders_of_its_own() {
 
 #[test]
 fn cables_connect_nodes_and_containers_are_networks_of_their_own() {
+    if !ready() {
+        return;
+    }
     let one = Namespace::new("one").expect("a namespace");
     let two = Namespace::new("two").expect("a namespace");
     one.connect("eth0", &two, "eth0").expect("a cable");
@@ -53,6 +62,9 @@ fn cables_connect_nodes_and_containers_are_networks_of_their_own() {
 
 #[test]
 fn nothing_outlives_a_node() {
+    if !require::root() {
+        return;
+    }
     let node = Namespace::new("one").expect("a namespace");
     node.add_container("web").expect("a container");
     let mut sleeps = [

@@ -190,7 +190,7 @@ fn a_refusal_names_the_field_and_its_value() {
             "10.0.0.0/24",
             "exclude",
             json!(["fd00::1"]),
-            "exclude[0] fd00::1: it is of another family",
+            "exclude[0] fd00::1/128: it is of another family",
         ),
         (
             "10.0.0.0/24",
