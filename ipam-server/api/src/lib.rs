@@ -1,7 +1,8 @@
 //! The wire contract of ipam-server (`/v1`), shared by the server and its clients.
 //!
-//! One struct per concept, also used as the domain type inside the server. Requests refuse unknown fields; answers are
-//! read leniently, so that an old client understands a newer server. Times are RFC 3339 in UTC.
+//! One struct per concept, also used as the domain type inside the server. Requests refuse unknown fields, and so do the
+//! parts that answers share with them; a client that has to outlive servers reads the fields that it needs, as the plugin
+//! does. Times are RFC 3339 in UTC.
 
 mod claim;
 mod history;
