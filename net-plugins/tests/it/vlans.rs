@@ -44,12 +44,7 @@ fn the_tests_here_pass_in_user_mode_linux() {
     }
     let program = Path::new("/usr/bin/linux.uml");
     if !program.exists() {
-        let required = std::env::var("IPAM_TEST_REQUIRE").unwrap_or_default();
-        assert!(
-            !required.contains("uml"),
-            "this test needs the package user-mode-linux"
-        );
-        eprintln!("skipped: this test needs the package user-mode-linux");
+        harness::require::skip("uml", "the package user-mode-linux is not installed");
         return;
     }
     let folder = tempfile::tempdir().unwrap();

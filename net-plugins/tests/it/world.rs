@@ -11,25 +11,24 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use harness::require;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Where Debian puts upstream's plugins.
 const UPSTREAM: &str = "/usr/lib/cni";
 
-/// Whether this machine can run tests in namespaces. Says so when it cannot; `IPAM_TEST_REQUIRE=root` makes that fail.
+/// Whether this machine can run tests in namespaces; says so when it cannot.
 pub(crate) fn ready() -> bool {
-    let lacks = if !nix::unistd::geteuid().is_root() {
-        "root"
-    } else if !Path::new(UPSTREAM).join("host-local").exists() {
-        "upstream's host-local in /usr/lib/cni"
-    } else {
-        return true;
-    };
-    let required = std::env::var("IPAM_TEST_REQUIRE").unwrap_or_default();
-    assert!(!required.contains("root"), "this test needs {lacks}");
-    eprintln!("skipped: this test needs {lacks}");
-    false
+    if !require::root() {
+        return false;
+    }
+    let has_upstream = Path::new(UPSTREAM).join("host-local").exists();
+    if !has_upstream {
+        // Whoever requires root means these tests, all of which need it.
+        require::skip("root", "upstream's host-local is not in /usr/lib/cni");
+    }
+    has_upstream
 }
 
 /// A network namespace that goes away with this value.
