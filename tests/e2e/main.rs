@@ -2,6 +2,7 @@
 
 mod cluster;
 mod example;
+mod mix;
 mod nodes;
 mod outages;
 mod podman;
