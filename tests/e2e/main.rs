@@ -1,5 +1,6 @@
 //! End to end: real binaries, real namespaces, real databases, real runtimes.
 
+mod attachments;
 mod cluster;
 mod example;
 mod mix;
