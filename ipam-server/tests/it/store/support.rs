@@ -216,7 +216,21 @@ pub(crate) fn issued(boot: &str, at: i64, claim: Claim) -> Claim {
     }
 }
 
+/// How often a verb is sent again when the database cannot serve it now, as clients do. A machine that is busy with other
+/// things makes many who wait for a connection wait for too long.
+const TRIES: usize = 5;
+
 pub(crate) async fn allocate(store: &Store, claim: &Claim) -> Result<Granted> {
+    for _ in 1..TRIES {
+        let answer = allocate_once(store, claim).await;
+        if !matches!(answer, Err(Error::Unavailable { .. })) {
+            return answer;
+        }
+    }
+    allocate_once(store, claim).await
+}
+
+async fn allocate_once(store: &Store, claim: &Claim) -> Result<Granted> {
     let mut answers = store.allocate(std::slice::from_ref(claim)).await;
     assert_eq!(answers.len(), 1, "one answer for one claim");
     answers.remove(0)
@@ -267,9 +281,19 @@ pub(crate) fn del_issued(boot: &str, at: i64, container: &str) -> Releasing {
 
 /// Releases one attachment; how many leases that freed.
 pub(crate) async fn release(store: &Store, releasing: Releasing) -> u64 {
-    let mut answers = store.release(&[releasing]).await;
+    for _ in 1..TRIES {
+        let answer = release_once(store, &releasing).await;
+        if !matches!(answer, Err(Error::Unavailable { .. })) {
+            return answer.expect("a release succeeds");
+        }
+    }
+    (release_once(store, &releasing).await).expect("a release succeeds")
+}
+
+async fn release_once(store: &Store, releasing: &Releasing) -> Result<u64> {
+    let mut answers = store.release(std::slice::from_ref(releasing)).await;
     assert_eq!(answers.len(), 1, "one answer for one release");
-    answers.remove(0).expect("a release succeeds")
+    answers.remove(0)
 }
 
 pub(crate) fn gc(valid: &[&str]) -> GcRequest {
