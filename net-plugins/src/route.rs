@@ -3,12 +3,17 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cni::Error;
+use futures_util::StreamExt;
 use ipnetwork::IpNetwork;
 use nix::errno::Errno;
-use rtnetlink::RouteMessageBuilder;
+use rtnetlink::packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+};
+use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteScope, RouteType,
 };
+use rtnetlink::{Handle, RouteMessageBuilder};
 
 use crate::link::Link;
 use crate::netlink::Netlink;
@@ -87,6 +92,15 @@ impl Route {
                 RouteAttribute::Gateway(address) => route.gw = ip(address),
                 RouteAttribute::PrefSource(address) => route.src = ip(address),
                 RouteAttribute::Oif(i) => oif = Some(*i),
+                // IPv6 joins routes to one destination over several links into one.
+                RouteAttribute::MultiPath(hops) => {
+                    let hop = hops.iter().find(|hop| hop.interface_index == index)?;
+                    oif = Some(index);
+                    route.gw = hop.attributes.iter().find_map(|attribute| match attribute {
+                        RouteAttribute::Gateway(address) => ip(address),
+                        _ => None,
+                    });
+                }
                 RouteAttribute::Table(table) => route.table = Some(*table),
                 RouteAttribute::Priority(priority) => route.priority = Some(*priority),
                 RouteAttribute::Metrics(metrics) => {
@@ -172,11 +186,28 @@ pub fn ensure(netlink: &Netlink, link: &Link, route: &Route) -> Result<bool, Err
     }
 }
 
-/// Adds a route over `link`; one that is there already is an error.
+/// Adds a route over `link`; one that is there already is an error. One to the same destination over another link is
+/// not: upstream's plugins add a second default route beside it when a container is on one network twice.
 pub fn add(netlink: &Netlink, link: &Link, route: &Route) -> Result<(), Error> {
-    let request = netlink.handle().route().add(route.message(link));
-    (netlink.wait(request.execute()))
+    let message = RouteNetlinkMessage::NewRoute(route.message(link));
+    let mut request = NetlinkMessage::from(message);
+    // The library's own request always says NLM_F_EXCL, which refuses the second one.
+    request.header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE;
+    (netlink.wait(send(netlink.handle().clone(), request)))
         .map_err(|failure| failure.during(describe(netlink, link, route, "add")))
+}
+
+async fn send(
+    mut handle: Handle,
+    request: NetlinkMessage<RouteNetlinkMessage>,
+) -> Result<(), rtnetlink::Error> {
+    let mut answers = handle.request(request)?;
+    while let Some(answer) = answers.next().await {
+        if let NetlinkPayload::Error(error) = answer.payload {
+            return Err(rtnetlink::Error::NetlinkError(error));
+        }
+    }
+    Ok(())
 }
 
 /// Deletes a route; one that is gone already is fine.

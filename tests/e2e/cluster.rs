@@ -100,6 +100,12 @@ pub(crate) fn cni_path() -> String {
     format!("{MAIN_PLUGINS}:{}", ours.display())
 }
 
+/// Where plugins are looked for: ours beat Debian's.
+pub(crate) fn our_cni_path() -> String {
+    let ours = binaries::folder().expect("the binaries build");
+    format!("{}:{MAIN_PLUGINS}", ours.display())
+}
+
 #[track_caller]
 pub(crate) fn create_pool(rest: &Rest, pool: &Value) {
     rest.post("/v1/pools", pool).expect("an answer").expect(201);

@@ -1,7 +1,9 @@
 //! End to end: real binaries, real namespaces, real databases, real runtimes.
 
+mod attachments;
 mod cluster;
 mod example;
+mod mix;
 mod nodes;
 mod outages;
 mod podman;

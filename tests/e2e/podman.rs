@@ -12,7 +12,7 @@ use harness::server::Server;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::cluster::{assert_accounted, cni_path, create_pool, leases};
+use crate::cluster::{assert_accounted, cni_path, create_pool, flush, leases, our_cni_path};
 
 /// podman on a node of its own: its storage, its configuration and its networks are the test's.
 struct Podman {
@@ -22,8 +22,9 @@ struct Podman {
 }
 
 impl Podman {
-    /// Nothing, said aloud, where podman or something that it needs is missing.
-    fn new() -> Option<Self> {
+    /// With plugins from the folders of `cni_path`. Nothing, said aloud, where podman or something that it needs is
+    /// missing.
+    fn new(cni_path: &str) -> Option<Self> {
         let ready = require::root()
             && ["podman", "runc", "bridge", "busybox"]
                 .iter()
@@ -41,14 +42,14 @@ impl Podman {
             node: Namespace::new("node-p").expect("a namespace"),
             folder: TempDir::with_prefix("ipam-podman-").expect("a folder"),
         };
-        podman.configure();
+        podman.configure(cni_path);
         make_root(&podman.folder.path().join("rootfs"));
         Some(podman)
     }
 
-    fn configure(&self) {
+    fn configure(&self, cni_path: &str) {
         let folder = self.folder.path();
-        let plugins: Vec<_> = cni_path().split(':').map(str::to_owned).collect();
+        let plugins: Vec<_> = cni_path.split(':').map(str::to_owned).collect();
         let containers = format!(
             "[containers]\n\
              [engine]\n\
@@ -146,7 +147,7 @@ impl Drop for Podman {
 }
 
 /// A root file system of one static binary and its names.
-fn make_root(root: &Path) {
+pub(crate) fn make_root(root: &Path) {
     for folder in ["bin", "dev", "etc", "proc", "run", "sys", "tmp"] {
         fs::create_dir_all(root.join(folder)).expect("a folder");
     }
@@ -157,10 +158,36 @@ fn make_root(root: &Path) {
     }
 }
 
-#[test]
-fn podman_containers_have_the_addresses_that_are_leased_to_them() {
-    let Some(podman) = Podman::new() else { return };
+/// Tests that are the same whoever made the main plugin.
+macro_rules! stamped {
+    ($($maker:ident: $cni_path:expr, [$($test:ident),+];)+) => {
+        $(mod $maker {
+            use super::*;
 
+            $(#[test]
+            fn $test() {
+                if let Some(mut podman) = Podman::new(&$cni_path) {
+                    super::$test(&mut podman);
+                }
+            })+
+        })+
+    };
+}
+
+stamped! {
+    debians_bridge: cni_path(), [
+        podman_containers_have_the_addresses_that_are_leased_to_them,
+        a_podman_container_that_is_stopped_and_started_gets_a_new_lease_at_once,
+        podman_removes_a_container_while_the_server_is_down
+    ];
+    our_bridge: our_cni_path(), [
+        podman_containers_have_the_addresses_that_are_leased_to_them,
+        a_podman_container_that_is_stopped_and_started_gets_a_new_lease_at_once,
+        podman_removes_a_container_while_the_server_is_down
+    ];
+}
+
+fn podman_containers_have_the_addresses_that_are_leased_to_them(podman: &Podman) {
     let one = podman.start("one", &[]);
     let two = podman.start("two", &["--ip", "10.1.0.77"]);
     let address = podman.address_inside("one");
@@ -181,10 +208,7 @@ fn podman_containers_have_the_addresses_that_are_leased_to_them() {
 }
 
 /// Podman keeps the container's id over stop and start: a release and a newer claim of one attachment.
-#[test]
-fn a_podman_container_that_is_stopped_and_started_gets_a_new_lease_at_once() {
-    let Some(podman) = Podman::new() else { return };
-
+fn a_podman_container_that_is_stopped_and_started_gets_a_new_lease_at_once(podman: &Podman) {
     let id = podman.start("one", &[]);
     for _ in 0..3 {
         podman.run(&["stop", "--time", "0", "one"]);
@@ -199,19 +223,14 @@ fn a_podman_container_that_is_stopped_and_started_gets_a_new_lease_at_once() {
 }
 
 /// A runtime keeps a container for ever whose DEL fails.
-#[test]
-fn podman_removes_a_container_while_the_server_is_down() {
-    let Some(mut podman) = Podman::new() else {
-        return;
-    };
-
+fn podman_removes_a_container_while_the_server_is_down(podman: &mut Podman) {
     podman.start("one", &[]);
     podman.server.kill().expect("killed");
     podman.run(&["rm", "--force", "--time", "0", "one"]);
     assert_eq!(podman.run(&["ps", "--all", "--quiet"]), "");
     podman.server.restart().expect("the server comes back");
     assert_eq!(podman.leases().len(), 1);
-    crate::cluster::flush(&podman.node);
+    flush(&podman.node);
     assert_eq!(podman.leases(), []);
     assert_accounted(podman.server.rest());
 }

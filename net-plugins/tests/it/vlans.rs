@@ -72,7 +72,8 @@ fn the_tests_here_pass_in_user_mode_linux() {
     assert!(tests.contains("test result: ok. 6 passed"), "{tests}");
 }
 
-/// The first process of User-Mode Linux: it loads the modules, runs the tests of this file, and ends.
+/// The first process of User-Mode Linux: it loads the modules, runs the tests of this file, and ends. `/tmp` stays the
+/// machine's, since the tests may have been built there.
 fn boot_script() -> String {
     let tests = std::env::current_exe().unwrap();
     // Each after those that it needs.
@@ -92,11 +93,11 @@ fn boot_script() -> String {
     ];
     format!(
         "#!/bin/sh
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin {INSIDE}=1
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin TMPDIR=/mnt {INSIDE}=1
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t tmpfs tmpfs /run
-mount -t tmpfs tmpfs /tmp
+mount -t tmpfs tmpfs /mnt
 for module in {}; do
     busybox insmod /usr/lib/uml/modules/*/kernel/$module.ko
 done

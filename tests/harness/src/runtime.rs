@@ -125,7 +125,12 @@ impl<'a> Runtime<'a> {
         self.run("STATUS", &self.network, &[]).map(drop)
     }
 
-    fn run(&self, verb: &str, config: &Value, variables: &[(&str, &str)]) -> Result<Value> {
+    /// Runs the plugin that `config` names with a verb and these variables, and answers its result (null when it printed
+    /// none): for plugins that are chained and interfaces of other names.
+    ///
+    /// # Errors
+    /// The plugin's error.
+    pub fn run(&self, verb: &str, config: &Value, variables: &[(&str, &str)]) -> Result<Value> {
         let kind = config["type"].as_str().context("a network has a type")?;
         let program = self
             .cni_path
