@@ -56,7 +56,7 @@ pub struct Common {
 /// What serving needs.
 #[derive(Args, Clone, Debug)]
 pub struct Serve {
-    /// Where to listen: HOST:PORT, [V6]:PORT or unix:///PATH; several with commas, or the flag several times
+    /// Where to listen: HOST:PORT (IPv6 in brackets) or unix:///PATH; several with commas, or the flag several times
     ///
     /// Sockets are made with mode 0660: whoever is to connect belongs to the server's group.
     #[arg(long, env = "IPAM_LISTEN", value_delimiter = ',')]

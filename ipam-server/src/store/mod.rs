@@ -1,7 +1,7 @@
 //! Pools and leases in SQL: the contract of every operation, written once.
 //!
 //! An operation is one transaction in the words of the domain. What it does stands once, in the file of its noun, over the
-//! statements of [`statements`]; `postgres` and `sqlite` hold those statements in each database's SQL, in the same order.
+//! statements of `statements`; `postgres` and `sqlite` hold those statements in each database's SQL, in the same order.
 //! So the order of verbs, idempotence and accounting cannot differ between the databases.
 
 mod addr;
