@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use ipam_api::Claim;
 use ipam_server::Error;
+use ipam_server::store::Store;
 use sqlx::{Connection, PgConnection, PgTransaction};
 
 use super::two_on_postgres;
@@ -21,8 +23,8 @@ async fn hold<'c>(connection: &'c mut PgConnection, lock: &'static str) -> PgTra
     holding
 }
 
-/// Waits until somebody waits for a lock.
-async fn until_somebody_waits(url: &str) {
+/// Waits until so many wait for locks.
+async fn until_waiting(count: i64, url: &str) {
     let mut connection = PgConnection::connect(url).await.expect("a connection");
     let sql = "select count(*) from pg_stat_activity
         where datname = current_database() and wait_event_type = 'Lock'";
@@ -32,7 +34,7 @@ async fn until_somebody_waits(url: &str) {
             .fetch_one(&mut connection)
             .await
             .expect("the activity");
-        if waiting > 0 {
+        if waiting >= count {
             return;
         }
         assert!(Instant::now() < deadline, "nobody waits for the lock");
@@ -88,7 +90,7 @@ async fn a_claim_that_waited_gets_what_was_freed_meanwhile() {
         let store = stores[0].clone();
         async move { allocate(&store, &claim("c1", &["a"])).await }
     });
-    until_somebody_waits(&url).await;
+    until_waiting(1, &url).await;
     pass(Duration::from_millis(20)).await;
     assert_eq!(release(&stores[1], del("c2")).await, 1);
     holding.rollback().await.expect("the end of the lock");
@@ -112,7 +114,7 @@ async fn a_claim_that_waited_for_a_pool_gets_what_has_rested_meanwhile() {
         let store = stores[0].clone();
         async move { allocate(&store, &claim("c2", &["a"])).await }
     });
-    until_somebody_waits(&url).await;
+    until_waiting(1, &url).await;
     pass(Duration::from_millis(2_100)).await;
     holding.rollback().await.expect("the end of the lock");
     let granted = waiting.await.expect("it goes on").expect("it has rested");
@@ -135,7 +137,7 @@ async fn a_gc_that_waited_for_an_attachment_decides_anew() {
         let store = stores[1].clone();
         async move { collect(&store, &gc_issued("boot-1", 20, &[])).await }
     });
-    until_somebody_waits(&url).await;
+    until_waiting(1, &url).await;
     // What the claim writes, by the hand that holds the lock.
     sqlx::raw_sql("update attachment set claim_issued = 30 where container_id = 'c1'")
         .execute(&mut *holding)
@@ -147,30 +149,36 @@ async fn a_gc_that_waited_for_an_attachment_decides_anew() {
     audit(&stores[0]).await;
 }
 
-/// A claim and a GC of the boot that the node leaves while they wait.
+/// A claim and a GC of the boot that the node leaves while they wait: the new boot's claim waits before them.
 #[tokio::test(flavor = "multi_thread")]
 async fn verbs_that_waited_while_their_node_rebooted_do_nothing() {
     let Some((stores, url)) = two_on_postgres().await else {
         return;
     };
     create(&stores[0], &pool("a", "10.0.0.0/24")).await;
-    let granted = grant(&stores[0], &issued("boot-1", 1, claim("c1", &["a"]))).await;
+    create(&stores[0], &pool("b", "10.1.0.0/24")).await;
+    grant(&stores[0], &issued("boot-1", 1, claim("c1", &["a"]))).await;
     let mut connection = PgConnection::connect(&url).await.expect("a connection");
     let holding = hold(&mut connection, LOCK_C1).await;
-    let claiming = tokio::spawn({
-        let store = stores[0].clone();
-        async move { allocate(&store, &issued("boot-1", 2, claim("c1", &["a"]))).await }
-    });
+    let claim_in_background = |store: &Store, claim: Claim| {
+        let store = store.clone();
+        tokio::spawn(async move { allocate(&store, &claim).await })
+    };
+    let newer = issued("boot-2", 1, claim("c1", &["b"]));
+    let newer = claim_in_background(&stores[1], newer);
+    until_waiting(1, &url).await;
+    let older = issued("boot-1", 2, claim("c1", &["a"]));
+    let older = claim_in_background(&stores[0], older);
+    until_waiting(2, &url).await;
     let collecting = tokio::spawn({
-        let store = stores[1].clone();
+        let store = stores[0].clone();
         async move { store.collect(&gc_issued("boot-1", 3, &[])).await }
     });
-    until_somebody_waits(&url).await;
-    // Until both have passed the look at their node.
-    pass(Duration::from_millis(300)).await;
-    grant(&stores[1], &issued("boot-2", 1, claim("c2", &["a"]))).await;
+    until_waiting(3, &url).await;
     holding.rollback().await.expect("the end of the lock");
-    let claimed = claiming.await.expect("it goes on");
+    let granted = newer.await.expect("it goes on").expect("it replaces");
+    assert_eq!(granted.leases[0].pool, "b");
+    let claimed = older.await.expect("it goes on");
     assert_refused!(claimed, Error::NodeNameConflict { .. });
     let collected = collecting.await.expect("it goes on");
     assert_refused!(collected, Error::NodeNameConflict { .. });
