@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use ipam_server::Error;
 use sqlx::{Connection, PgConnection, PgTransaction};
 
 use super::two_on_postgres;
@@ -96,6 +97,29 @@ async fn a_claim_that_waited_gets_what_was_freed_meanwhile() {
     audit(&stores[0]).await;
 }
 
+/// The claim has begun before the address has rested: only a time that is read under the pool's lock sees it free.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_waited_for_a_pool_gets_what_has_rested_meanwhile() {
+    let Some((stores, url)) = two_on_postgres().await else {
+        return;
+    };
+    create(&stores[0], &resting(2, pool("a", "10.0.0.0/30"))).await;
+    let address = lease(&stores[0], "c1", "a").await;
+    assert_eq!(release(&stores[0], del("c1")).await, 1);
+    let mut connection = PgConnection::connect(&url).await.expect("a connection");
+    let holding = hold(&mut connection, LOCK_POOL_A).await;
+    let waiting = tokio::spawn({
+        let store = stores[0].clone();
+        async move { allocate(&store, &claim("c2", &["a"])).await }
+    });
+    until_somebody_waits(&url).await;
+    pass(Duration::from_millis(2_100)).await;
+    holding.rollback().await.expect("the end of the lock");
+    let granted = waiting.await.expect("it goes on").expect("it has rested");
+    assert_eq!(addresses(&granted.leases), [address]);
+    audit(&stores[0]).await;
+}
+
 /// A claim again, issued after the GC, is served while the GC waits for the attachment.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gc_that_waited_for_an_attachment_decides_anew() {
@@ -119,6 +143,37 @@ async fn a_gc_that_waited_for_an_attachment_decides_anew() {
         .expect("the claim's mark");
     holding.commit().await.expect("the end of the lock");
     assert_eq!(waiting.await.expect("it goes on"), 0);
+    assert_eq!(held(&stores[0], "c1").await, addresses(&granted.leases));
+    audit(&stores[0]).await;
+}
+
+/// A claim and a GC of the boot that the node leaves while they wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn verbs_that_waited_while_their_node_rebooted_do_nothing() {
+    let Some((stores, url)) = two_on_postgres().await else {
+        return;
+    };
+    create(&stores[0], &pool("a", "10.0.0.0/24")).await;
+    let granted = grant(&stores[0], &issued("boot-1", 1, claim("c1", &["a"]))).await;
+    let mut connection = PgConnection::connect(&url).await.expect("a connection");
+    let holding = hold(&mut connection, LOCK_C1).await;
+    let claiming = tokio::spawn({
+        let store = stores[0].clone();
+        async move { allocate(&store, &issued("boot-1", 2, claim("c1", &["a"]))).await }
+    });
+    let collecting = tokio::spawn({
+        let store = stores[1].clone();
+        async move { store.collect(&gc_issued("boot-1", 3, &[])).await }
+    });
+    until_somebody_waits(&url).await;
+    // Until both have passed the look at their node.
+    pass(Duration::from_millis(300)).await;
+    grant(&stores[1], &issued("boot-2", 1, claim("c2", &["a"]))).await;
+    holding.rollback().await.expect("the end of the lock");
+    let claimed = claiming.await.expect("it goes on");
+    assert_refused!(claimed, Error::NodeNameConflict { .. });
+    let collected = collecting.await.expect("it goes on");
+    assert_refused!(collected, Error::NodeNameConflict { .. });
     assert_eq!(held(&stores[0], "c1").await, addresses(&granted.leases));
     audit(&stores[0]).await;
 }
