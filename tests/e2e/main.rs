@@ -2,6 +2,7 @@
 
 mod attachments;
 mod cluster;
+mod containerd;
 mod example;
 mod mix;
 mod nodes;
