@@ -3,6 +3,7 @@
 
 mod creating;
 mod locks;
+mod processes;
 mod scene;
 
 use ipam_api::GcRequest;
