@@ -12,7 +12,7 @@ use super::assert_no_deadlock;
 use crate::store::support::*;
 
 const CLIENTS: usize = 64;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 4;
 /// How long a client tries one call: CNI's patience.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -50,8 +50,7 @@ fn of_two_servers_one_is_killed_and_nothing_is_leased_twice_or_lost() {
             .collect();
         while clients.iter().any(|client| !client.is_finished()) {
             std::thread::sleep(Duration::from_millis(300));
-            second.kill().expect("it ran");
-            second.start().expect("it starts again");
+            second.restart().expect("it is killed and starts again");
         }
     });
     let left = first.rest().get("/v1/leases").expect("a list").expect(200);
