@@ -12,7 +12,7 @@ use super::assert_no_deadlock;
 use crate::store::support::*;
 
 const CLIENTS: usize = 64;
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 2;
 /// How long a client tries one call: CNI's patience.
 const PATIENCE: Duration = Duration::from_secs(60);
 
