@@ -217,7 +217,9 @@ fn guard(folder: &Path, binaries: &Path, account: Option<&User>) -> (Child, Pipe
     let script = "trap '' INT TERM HUP
         read -r _
         \"$2/pg_ctl\" -D \"$1/data\" -m immediate -w stop
-        cd / && rm -rf \"$1\"";
+        cd /
+        # An initdb that is under way goes on to write for a moment.
+        for attempt in 1 2 3 4 5 6 7 8 9 10; do rm -rf \"$1\" && break; sleep 0.5; done";
     let guard = command(Path::new("/bin/sh"), folder, account)
         .args(["-c", script, "guard"])
         .args([folder, binaries])
