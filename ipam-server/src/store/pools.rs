@@ -184,6 +184,7 @@ async fn fill<T: Statements>(
         returned_first: false,
         probe_at: row.created_at,
         last_at: row.created_at,
+        version: 0,
     };
     put_in(tx, row, &mut counter, &layout.leasable, rest).await?;
     tx.insert_counter(&counter).await?;

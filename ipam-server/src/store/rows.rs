@@ -48,6 +48,8 @@ pub(crate) struct CounterRow {
     pub(crate) returned_first: bool,
     pub(crate) probe_at: Moment,
     pub(crate) last_at: Moment,
+    /// Counted up by the database with each write.
+    pub(crate) version: i64,
 }
 
 /// `free_range`; `free_at` is [`Moment::NEVER`] for never-used space.

@@ -142,7 +142,7 @@ pub(crate) trait SpaceStatements: Send {
         &mut self,
         pool_ids: &[i64],
     ) -> impl Future<Output = Answer<Vec<CounterRow>>> + Send;
-    /// Writes everything in these counters. An error when one is not there.
+    /// Writes everything in these counters, and counts their versions up. An error when one is not there in this version.
     fn save_counters(&mut self, counters: &[CounterRow])
     -> impl Future<Output = Answer<()>> + Send;
     /// Never-used space that begins at or after `from`, in order.

@@ -80,6 +80,7 @@ mod tests {
             returned_first: false,
             probe_at: Moment::NEVER,
             last_at: Moment::NEVER,
+            version: 0,
         }
     }
 

@@ -11,8 +11,8 @@ impl SpaceStatements for Tx {
         sqlx::query(
             "-- insert_counter
              insert into pool_counter (pool_id, leased, leased_reserved, quarantined, returned, fresh_from,
-                 returned_from_at, returned_from, returned_first, probe_at, last_at)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                 returned_from_at, returned_from, returned_first, probe_at, last_at, version)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         )
         .bind(counter.pool_id)
         .bind(counter.leased)
@@ -25,6 +25,7 @@ impl SpaceStatements for Tx {
         .bind(counter.returned_first)
         .bind(counter.probe_at)
         .bind(counter.last_at)
+        .bind(counter.version)
         .execute(self.connection())
         .await?;
         Ok(())
@@ -36,12 +37,17 @@ impl SpaceStatements for Tx {
         }
         sqlx::query_as(
             "-- lock_counters
-             select pool_id, leased, leased_reserved, quarantined, returned, fresh_from, returned_from_at,
-                 returned_from, returned_first, probe_at, last_at
-             from pool_counter
-             where pool_id = any($1)
-             order by pool_id
-             for update",
+             select c.*
+             from (select id from unnest($1::bigint[]) as id order by id) as wanted
+             cross join lateral (
+                 select pool_id, leased, leased_reserved, quarantined, returned, fresh_from, returned_from_at,
+                     returned_from, returned_first, probe_at, last_at, version
+                 from pool_counter
+                 where pool_id = wanted.id
+                 order by version desc
+                 limit 1
+                 for update
+             ) as c",
         )
         .bind(pool_ids)
         .fetch_all(self.connection())
@@ -54,11 +60,16 @@ impl SpaceStatements for Tx {
         }
         sqlx::query_as(
             "-- counters
-             select pool_id, leased, leased_reserved, quarantined, returned, fresh_from, returned_from_at,
-                 returned_from, returned_first, probe_at, last_at
-             from pool_counter
-             where pool_id = any($1)
-             order by pool_id",
+             select c.*
+             from (select id from unnest($1::bigint[]) as id order by id) as wanted
+             cross join lateral (
+                 select pool_id, leased, leased_reserved, quarantined, returned, fresh_from, returned_from_at,
+                     returned_from, returned_first, probe_at, last_at, version
+                 from pool_counter
+                 where pool_id = wanted.id
+                 order by version desc
+                 limit 1
+             ) as c",
         )
         .bind(pool_ids)
         .fetch_all(self.connection())
@@ -75,12 +86,13 @@ impl SpaceStatements for Tx {
              set leased = n.leased, leased_reserved = n.leased_reserved, quarantined = n.quarantined,
                  returned = n.returned, fresh_from = n.fresh_from, returned_from_at = n.returned_from_at,
                  returned_from = n.returned_from, returned_first = n.returned_first, probe_at = n.probe_at,
-                 last_at = n.last_at
+                 last_at = n.last_at, version = c.version + 1
              from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::inet[],
-                 $7::timestamptz[], $8::inet[], $9::boolean[], $10::timestamptz[], $11::timestamptz[])
+                 $7::timestamptz[], $8::inet[], $9::boolean[], $10::timestamptz[], $11::timestamptz[], $12::bigint[])
                  as n (pool_id, leased, leased_reserved, quarantined, returned, fresh_from, returned_from_at,
-                 returned_from, returned_first, probe_at, last_at)
-             where c.pool_id = n.pool_id",
+                 returned_from, returned_first, probe_at, last_at, version)
+             where c.pool_id = n.pool_id
+                 and c.version = n.version",
         )
         .bind(column!(counters, pool_id))
         .bind(column!(counters, leased))
@@ -93,6 +105,7 @@ impl SpaceStatements for Tx {
         .bind(column!(counters, returned_first))
         .bind(column!(counters, probe_at))
         .bind(column!(counters, last_at))
+        .bind(column!(counters, version))
         .execute(self.connection())
         .await?;
         expect_rows("save_counters", done.rows_affected(), counters.len())

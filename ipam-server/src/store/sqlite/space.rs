@@ -14,8 +14,8 @@ impl SpaceStatements for Tx {
         sqlx::query(
             "-- insert_counter
              insert into pool_counter (pool_id, leased, leased_reserved, quarantined, returned, fresh_from,
-                 returned_from_at, returned_from, returned_first, probe_at, last_at)
-             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                 returned_from_at, returned_from, returned_first, probe_at, last_at, version)
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )
         .bind(counter.pool_id)
         .bind(counter.leased)
@@ -28,6 +28,7 @@ impl SpaceStatements for Tx {
         .bind(counter.returned_first)
         .bind(counter.probe_at)
         .bind(counter.last_at)
+        .bind(counter.version)
         .execute(self.connection())
         .await?;
         Ok(())
@@ -45,7 +46,7 @@ impl SpaceStatements for Tx {
         sqlx::query_as(
             "-- counters
              select pool_id, leased, leased_reserved, quarantined, returned, fresh_from, returned_from_at,
-                 returned_from, returned_first, probe_at, last_at
+                 returned_from, returned_first, probe_at, last_at, version
              from pool_counter
              where pool_id in (select value from json_each(?1))
              order by pool_id",
@@ -74,6 +75,7 @@ impl SpaceStatements for Tx {
                     i64::from(counter.returned_first),
                     counter.probe_at.0,
                     counter.last_at.0,
+                    counter.version,
                 ])
             })
             .collect();
@@ -83,9 +85,10 @@ impl SpaceStatements for Tx {
              set leased = n.value ->> 1, leased_reserved = n.value ->> 2, quarantined = n.value ->> 3,
                  returned = n.value ->> 4, fresh_from = unhex(n.value ->> 5), returned_from_at = n.value ->> 6,
                  returned_from = unhex(n.value ->> 7), returned_first = n.value ->> 8, probe_at = n.value ->> 9,
-                 last_at = n.value ->> 10
+                 last_at = n.value ->> 10, version = c.version + 1
              from json_each(?1) n
-             where c.pool_id = n.value ->> 0",
+             where c.pool_id = n.value ->> 0
+                 and c.version = n.value ->> 11",
         )
         .bind(Json(rows))
         .execute(self.connection())

@@ -220,7 +220,41 @@ async fn who_waited_for_an_attachment_or_a_counter_sees_what_the_other_wrote() {
         .expect("saves");
     postgres::Database::commit(first).await.expect("commits");
     let seen = waits.await.expect("ends");
+    counter.version += 1;
     assert_eq!(seen, (vec![row], vec![counter]));
+}
+
+/// The key of a counter has its version in it: a lock that was waited for must not miss the row under its new key.
+#[tokio::test]
+async fn who_waited_for_a_counter_alone_gets_it_as_the_last_of_many_left_it() {
+    let Some((database, _)) = postgres_database().await else {
+        return;
+    };
+    let mut tx = database.begin().await.expect("begins");
+    let pool_id = pool_with_counter(&mut tx).await.pool_id;
+    postgres::Database::commit(tx).await.expect("commits");
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let database = database.clone();
+        tasks.spawn(async move {
+            for _ in 0..25 {
+                add_a_lease(&database, pool_id).await;
+            }
+        });
+    }
+    tasks.join_all().await;
+    let mut tx = database.begin().await.expect("begins");
+    let counters = tx.counters(&[pool_id]).await.expect("reads");
+    assert_eq!((counters[0].leased, counters[0].version), (200, 200));
+}
+
+async fn add_a_lease(database: &postgres::Database, pool_id: i64) {
+    let mut tx = database.begin().await.expect("begins");
+    let mut counters = tx.lock_counters(&[pool_id]).await.expect("locks");
+    assert_eq!(counters.len(), 1, "it is found");
+    counters[0].leased += 1;
+    tx.save_counters(&counters).await.expect("saves");
+    postgres::Database::commit(tx).await.expect("commits");
 }
 
 async fn pool_with_counter(tx: &mut postgres::Tx) -> CounterRow {
@@ -245,6 +279,7 @@ async fn pool_with_counter(tx: &mut postgres::Tx) -> CounterRow {
         returned_first: false,
         probe_at: Moment::NEVER,
         last_at: Moment::NEVER,
+        version: 0,
     };
     tx.insert_counter(&counter).await.expect("inserts");
     counter

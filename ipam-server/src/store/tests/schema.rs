@@ -7,7 +7,7 @@ use sqlx::{Connection, PgConnection, Row, SqlSafeStr, SqliteConnection};
 
 use super::{postgres_database, sqlite_database, sqlite_url};
 use crate::error::Error;
-use crate::store::statements::Database;
+use crate::store::statements::{Database, SpaceStatements};
 use crate::store::{Store, postgres, sqlite};
 
 /// Tables and views with their columns and whether they may be null, constraints, and indexes.
@@ -119,6 +119,40 @@ async fn the_release_before_opens_a_postgres_that_a_later_one_migrated() {
     let again = postgres::Database::open(&url).await.expect("opens");
     assert_eq!(again.service_id(), first.service_id());
     super::exercise::exercise(&mut again.begin().await.expect("begins")).await;
+}
+
+#[tokio::test]
+async fn a_counter_that_the_server_before_its_version_wrote_is_found_and_saved() {
+    let Some(url) = harness::postgres::database() else {
+        return;
+    };
+    let mut connection = PgConnection::connect(&url).await.expect("connects");
+    let before = postgres::migrations().iter().take(1).cloned().collect();
+    postgres::migrate(&mut connection, &Migrator::with_migrations(before))
+        .await
+        .expect("migrates");
+    let pool = "insert into pool (id, name, vrf_id, subnet_first, subnet_last, prefix_len, exclude, routes, dns, labels,
+             reuse_delay_s, state, version, created_at, updated_at)
+         values (1, 'p', 1, '10.0.0.0', '10.0.0.255', 24, '[]', '[]', '{}', '{}', 60, 'ready', 1, now(), now());
+         insert into pool_counter (pool_id, fresh_from, returned_from_at, returned_from, probe_at, last_at)
+         values (1, '10.0.0.0', now(), '10.0.0.0', now(), now())";
+    sqlx::raw_sql(pool)
+        .execute(&mut connection)
+        .await
+        .expect("inserts");
+    let database = postgres::Database::open(&url).await.expect("migrates");
+    for leased in [1, 3, 5] {
+        let mut tx = database.begin().await.expect("begins");
+        let mut counters = tx.lock_counters(&[1]).await.expect("locks");
+        assert_eq!(counters[0].leased, leased - 1);
+        counters[0].leased = leased;
+        tx.save_counters(&counters).await.expect("saves");
+        postgres::Database::commit(tx).await.expect("commits");
+        sqlx::raw_sql("update pool_counter set leased = leased + 1 where pool_id = 1")
+            .execute(&mut connection)
+            .await
+            .expect("updates");
+    }
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ pub(super) async fn counters<T: SpaceStatements>(tx: &mut T, pool_id: i64) {
         returned_first: false,
         probe_at: NOW,
         last_at: NOW,
+        version: 0,
     };
     tx.insert_counter(&counter).await.expect("inserts");
     let locked = tx.lock_counters(&[-1, pool_id]).await.expect("locks");
@@ -29,6 +30,7 @@ pub(super) async fn counters<T: SpaceStatements>(tx: &mut T, pool_id: i64) {
     tx.save_counters(std::slice::from_ref(&counter))
         .await
         .expect("saves");
+    counter.version = 1;
     let read = tx.counters(&[pool_id]).await.expect("reads");
     assert_eq!(read, [counter]);
 }
