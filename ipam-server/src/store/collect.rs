@@ -8,13 +8,14 @@ use std::collections::HashSet;
 use ipam_api::{Attachment, GcRequest};
 
 use super::clock::Clock;
+use super::database::Database;
 use super::moment::Moment;
 use super::nodes::{self, Identity};
 use super::order;
 use super::releases::Holdings;
 use super::retry::{finish, retry};
 use super::rows::AttachmentRow;
-use super::statements::{Database, PoolStatements, Statements};
+use super::statements::{PoolStatements, Statements};
 use crate::error::{Error, Result};
 
 /// Attachments per transaction.

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use super::addr::Addr;
+use super::fresh::{Fresh, Lowest};
 use super::moment::Moment;
 use super::rows::{CounterRow, FreeRow, IntervalRow, PoolRow};
 use super::statements::{Answer, Statements};
@@ -46,14 +47,6 @@ pub(super) struct Resting {
     pub(super) next_free_at: Option<Moment>,
 }
 
-/// A never-used interval in memory, keyed by its first address.
-#[derive(Clone, Copy, Debug)]
-struct Piece {
-    last: Addr,
-    /// Whether the database has it as it is.
-    stored: bool,
-}
-
 /// One pool's books. Its counter's row is locked.
 #[derive(Debug)]
 pub(super) struct Ledger {
@@ -65,11 +58,10 @@ pub(super) struct Ledger {
     times: Times,
     resting: Option<Resting>,
     removals: Vec<IntervalRow>,
-    fresh: BTreeMap<Addr, Piece>,
-    /// Up to here, exclusively, `fresh` has all there is; none when it has all.
-    fresh_read_to: Option<Addr>,
+    fresh: Fresh,
+    /// What was leased before, and whether the database has it as it is.
     returned: BTreeMap<(Moment, Addr), bool>,
-    /// The same for `returned`.
+    /// Up to here, exclusively, `returned` has all there is; none when it has all.
     returned_read_to: Option<(Moment, Addr)>,
     /// Rows that the database has and that are no more.
     gone: Vec<FreeRow>,
@@ -89,8 +81,7 @@ impl Ledger {
             times,
             resting: None,
             removals,
-            fresh: BTreeMap::new(),
-            fresh_read_to: Some(counter.fresh_from),
+            fresh: Fresh::from(counter.fresh_from),
             returned: BTreeMap::new(),
             returned_read_to: Some((counter.returned_from_at, counter.returned_from)),
             gone: Vec::new(),
@@ -168,7 +159,7 @@ impl Ledger {
     pub(super) fn untake(&mut self, taken: Taken) {
         self.counter.leased -= 1;
         if taken.free_at == Moment::NEVER {
-            self.add_fresh(taken.address, taken.address);
+            self.fresh.add(taken.address, taken.address);
         } else {
             self.add_returned(taken.address, taken.free_at);
         }
@@ -204,11 +195,10 @@ impl Ledger {
     pub(super) fn close(mut self, gone: &mut Vec<FreeRow>, added: &mut Vec<FreeRow>) -> CounterRow {
         self.move_marks();
         let pool_id = self.pool.id;
-        let fresh = (self.fresh.iter()).filter(|(_, piece)| !piece.stored);
-        added.extend(fresh.map(|(first, piece)| FreeRow {
+        added.extend(self.fresh.unstored().map(|(first, last)| FreeRow {
             pool_id,
-            first: *first,
-            last: piece.last,
+            first,
+            last,
             free_at: Moment::NEVER,
         }));
         let returned = self.returned.iter().filter(|(_, stored)| !**stored);
@@ -225,9 +215,7 @@ impl Ledger {
 
     /// Below the marks no live row is left: the lowest that is in memory, or where reading stopped.
     fn move_marks(&mut self) {
-        let lowest = self.fresh.keys().next().copied();
-        let unread = self.fresh_read_to;
-        if let Some(mark) = lowest.into_iter().chain(unread).min() {
+        if let Some(mark) = self.fresh.lower_bound() {
             self.counter.fresh_from = mark;
         }
         // Whatever is released from now on is free at `rest` or later.
@@ -255,14 +243,10 @@ impl Ledger {
 
     async fn take_fresh<T: Statements>(&mut self, tx: &mut T) -> Answer<Option<Taken>> {
         loop {
-            let lowest = self.fresh.keys().next().copied();
-            match (lowest, self.fresh_read_to) {
-                (Some(first), None) => return Ok(Some(self.split_fresh(first))),
-                (Some(first), Some(unread)) if first < unread => {
-                    return Ok(Some(self.split_fresh(first)));
-                }
-                (_, Some(unread)) => self.read_fresh(tx, unread).await?,
-                (None, None) => return Ok(None),
+            match self.fresh.lowest() {
+                Lowest::Is(address) => return Ok(Some(self.split_fresh(address))),
+                Lowest::UnreadFrom(from) => self.read_fresh(tx, from).await?,
+                Lowest::None => return Ok(None),
             }
         }
     }
@@ -295,7 +279,7 @@ impl Ledger {
     async fn read_fresh<T: Statements>(&mut self, tx: &mut T, from: Addr) -> Answer<()> {
         let limit = self.read_ahead();
         let rows = tx.fresh_ranges(self.pool.id, from, limit as i64).await?;
-        self.fresh_read_to = (rows.len() == limit)
+        self.fresh.read_to = (rows.len() == limit)
             .then(|| rows.last().map(|row| row.first.next()))
             .flatten();
         for row in rows {
@@ -335,9 +319,7 @@ impl Ledger {
     }
 
     fn has(&self, address: Addr) -> bool {
-        let fresh = self.fresh.range(..=address).next_back();
-        fresh.is_some_and(|(_, piece)| piece.last >= address)
-            || self.returned.keys().any(|(_, a)| *a == address)
+        self.fresh.contains(address) || self.returned.keys().any(|(_, a)| *a == address)
     }
 
     /// Notes a row of the database. One that is gone or in memory already is passed over; one that is being removed from
@@ -351,11 +333,7 @@ impl Ledger {
             self.counter.returned -= i64::from(row.free_at != Moment::NEVER);
             self.let_go(row);
         } else if row.free_at == Moment::NEVER {
-            let piece = Piece {
-                last: row.last,
-                stored: true,
-            };
-            self.fresh.entry(row.first).or_insert(piece);
+            self.fresh.learn(row.first, row.last);
         } else {
             (self.returned.entry((row.free_at, row.first))).or_insert(true);
         }
@@ -368,42 +346,18 @@ impl Ledger {
 
     /// Takes an address out of the never-used interval around it, which is in memory.
     fn split_fresh(&mut self, address: Addr) -> Taken {
-        if let Some((&first, &piece)) = self.fresh.range(..=address).next_back() {
-            self.fresh.remove(&first);
-            if piece.stored {
-                self.let_go(FreeRow {
-                    pool_id: self.pool.id,
-                    first,
-                    last: piece.last,
-                    free_at: Moment::NEVER,
-                });
-            }
-            if first < address {
-                self.add_fresh(first, address.previous());
-            }
-            if address < piece.last {
-                self.add_fresh(address.next(), piece.last);
-            }
+        if let Some((first, last)) = self.fresh.take_out(address) {
+            self.let_go(FreeRow {
+                pool_id: self.pool.id,
+                first,
+                last,
+                free_at: Moment::NEVER,
+            });
         }
         Taken {
             address,
             free_at: Moment::NEVER,
         }
-    }
-
-    /// Adds a never-used interval, joined with the one behind it when that is of this transaction too.
-    fn add_fresh(&mut self, first: Addr, last: Addr) {
-        let behind = last.next();
-        let joinable = self.fresh.get(&behind).filter(|piece| !piece.stored);
-        let joined = joinable.map_or(last, |piece| piece.last);
-        if joined != last {
-            self.fresh.remove(&behind);
-        }
-        let piece = Piece {
-            last: joined,
-            stored: false,
-        };
-        self.fresh.insert(first, piece);
     }
 
     fn add_returned(&mut self, address: Addr, free_at: Moment) {

@@ -11,6 +11,8 @@ mod claims;
 mod clock;
 mod collect;
 mod cursor;
+mod database;
+mod fresh;
 mod ledger;
 mod moment;
 mod nodes;

@@ -24,9 +24,12 @@ pub(super) fn note_claim(row: &mut AttachmentRow, claim: &Claim, created: bool) 
         // What an earlier boot made, no claim of this one can take back.
         row.granted_issued = None;
     }
-    row.claim_issued = row.claim_issued.max(claim.issued);
     if created {
+        // Whatever newer claim there was, its set is gone: nobody else was told of this one.
+        row.claim_issued = claim.issued;
         row.granted_issued = claim.issued;
+    } else {
+        row.claim_issued = row.claim_issued.max(claim.issued);
     }
 }
 
@@ -196,6 +199,15 @@ mod tests {
         assert!(frees(&row, &release("b", 12, Some(10)), false));
         note_claim(&mut row, &claim("b", 11), false);
         assert!(!frees(&row, &release("b", 12, Some(10)), false));
+    }
+
+    #[test]
+    fn a_late_add_that_makes_a_set_after_an_admins_release_can_take_it_back() {
+        let mut row = held_since("b", 30);
+        // An admin's release leaves no mark.
+        note_claim(&mut row, &claim("b", 20), true);
+        assert!(frees(&row, &release("b", 25, Some(20)), false));
+        assert!(frees(&row, &release("b", 25, None), false));
     }
 
     #[test]

@@ -4,12 +4,13 @@ use ipam_api::{NewPool, Page, Pool, PoolChange, Vrf};
 
 use super::clock::Clock;
 use super::cursor::page_of;
+use super::database::Database;
 use super::moment::Moment;
 use super::retry::{finish, retry};
 use super::rows::{CounterRow, IntervalRow, PoolChangeRow, PoolRow};
 use super::settings::{are_alike, row_of, settings_of};
 use super::shown::pool_of;
-use super::statements::{Database, Statements};
+use super::statements::Statements;
 use super::surgery::put_in;
 use super::usage::usage_of;
 use super::{Cursor, PoolSummary, Versioned};

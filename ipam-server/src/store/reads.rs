@@ -8,12 +8,13 @@ use time::OffsetDateTime;
 
 use super::addr::Addr;
 use super::cursor::{of_address, of_time, page_of};
+use super::database::Database;
 use super::moment::Moment;
 use super::pools::{find, find_vrf};
 use super::retry::{finish, retry};
 use super::rows::{HeldRow, LeaseQuery, PoolRow, parse_public_id};
 use super::shown::{lease_of, past_of, present_of};
-use super::statements::{Database, Statements};
+use super::statements::Statements;
 use super::{Cursor, LeaseFilter};
 use crate::error::{Error, Result};
 

@@ -8,12 +8,13 @@ use uuid::Uuid;
 use super::Releasing;
 use super::books::Books;
 use super::clock::Clock;
+use super::database::Database;
 use super::moment::Moment;
 use super::nodes::{self, Identity};
 use super::order;
 use super::retry::{finish, retry};
 use super::rows::{AttachmentRow, LeaseRow, parse_public_id};
-use super::statements::{Database, Statements};
+use super::statements::Statements;
 use crate::error::{Error, Result};
 
 /// See [`super::Store::release`].

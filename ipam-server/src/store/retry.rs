@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use super::statements::Database;
+use super::database::Database;
 use crate::error::{Error, Result};
 
 /// Tries of one transaction.

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::database::Database;
 use super::moment::Moment;
 use super::retry::{finish, retry};
-use super::statements::{Database, Statements};
+use super::statements::Statements;
 use super::surgery::{purge_chunk, remove_chunk};
 use crate::error::Result;
 

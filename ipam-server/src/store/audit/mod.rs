@@ -9,9 +9,10 @@ mod walk;
 use std::collections::HashMap;
 
 use super::clock::Clock;
+use super::database::Database;
 use super::retry::{finish, once};
 use super::rows::{HeldRow, LeaseQuery, PoolRow};
-use super::statements::{Database, Statements};
+use super::statements::Statements;
 use crate::error::Result;
 
 /// Pools that are read at a time.

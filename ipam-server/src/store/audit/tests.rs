@@ -4,10 +4,11 @@ use serde_json::json;
 
 use crate::store::Store;
 use crate::store::addr::Addr;
+use crate::store::database::Database;
 use crate::store::moment::Moment;
 use crate::store::retry::finish;
 use crate::store::rows::{CounterRow, FreeRow, PoolRow};
-use crate::store::statements::{Answer, Database, Statements};
+use crate::store::statements::{Answer, Statements};
 use crate::store::tests::stage::{create, hold, lease, let_go, on_each};
 
 /// What is done to the pool behind the store's back.

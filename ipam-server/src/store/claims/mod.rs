@@ -17,9 +17,10 @@ use self::desk::{Desk, State};
 use super::Granted;
 use super::books::Books;
 use super::clock::Clock;
+use super::database::Database;
 use super::retry::{finish, retry};
 use super::rows::{AttachmentRow, LeaseRow, PoolRow};
-use super::statements::{Database, Statements};
+use super::statements::Statements;
 use crate::error::{Error, Result};
 
 /// Which pools a transaction locks.

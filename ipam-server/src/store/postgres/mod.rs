@@ -73,7 +73,7 @@ impl Database {
     pub(super) async fn ping(&self) -> Result<()> {
         let asked = async {
             let tx = self.start("begin").await?;
-            <Self as super::statements::Database>::rollback(tx).await
+            <Self as super::database::Database>::rollback(tx).await
         };
         asked.await.map_err(|error| Error::Unavailable {
             reason: "the database does not answer".to_owned(),
@@ -107,7 +107,7 @@ impl Database {
     }
 }
 
-impl super::statements::Database for Database {
+impl super::database::Database for Database {
     type Tx = Tx;
 
     async fn begin(&self) -> Answer<Tx> {

@@ -66,7 +66,7 @@ impl Database {
     }
 }
 
-impl super::statements::Database for Database {
+impl super::database::Database for Database {
     type Tx = Tx;
 
     async fn begin(&self) -> Answer<Tx> {

@@ -9,12 +9,13 @@ use crate::error::{Error, Result};
 use crate::pool::{Layout, minus};
 use crate::store::Versioned;
 use crate::store::clock::Clock;
+use crate::store::database::Database;
 use crate::store::moment::Moment;
 use crate::store::pools::{check_ranges, interval_rows, show, shown};
 use crate::store::retry::{finish, retry};
 use crate::store::rows::{CounterRow, PoolRow};
 use crate::store::settings::{are_alike, patched, settings_of};
-use crate::store::statements::{Database, Statements};
+use crate::store::statements::Statements;
 use crate::store::usage::time_for;
 
 /// How often a change waits for removals of other changes of the pool.

@@ -6,11 +6,12 @@ use super::removal::purge;
 use super::{Attempt, InTheWay, SHOWN_MAX, check_version, lock};
 use crate::error::{Error, Result};
 use crate::store::clock::Clock;
+use crate::store::database::Database;
 use crate::store::pools::find;
 use crate::store::retry::{finish, retry};
 use crate::store::rows::{CounterRow, PoolRow};
 use crate::store::settings::{DELETING, settings_of};
-use crate::store::statements::{Database, Statements};
+use crate::store::statements::Statements;
 use crate::store::usage::time_for;
 
 pub(in crate::store) async fn delete<D: Database>(

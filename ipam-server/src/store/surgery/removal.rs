@@ -2,10 +2,11 @@
 
 use crate::error::Result;
 use crate::pool::Interval;
+use crate::store::database::Database;
 use crate::store::moment::Moment;
 use crate::store::retry::{finish, retry};
 use crate::store::rows::{CounterRow, FreeRow};
-use crate::store::statements::{Database, Statements};
+use crate::store::statements::Statements;
 
 /// Rows that one transaction takes away: some tens of milliseconds under the pool's lock.
 const CHUNK: i64 = 5_000;

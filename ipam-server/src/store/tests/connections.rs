@@ -7,10 +7,11 @@ use nix::unistd::Pid;
 use sqlx::{Connection, PgConnection};
 
 use super::{postgres_database, sqlite_database};
+use crate::store::database::Database;
 use crate::store::moment::Moment;
 use crate::store::postgres;
 use crate::store::rows::{AttachmentRow, CounterRow};
-use crate::store::statements::{Database, HolderStatements, PoolStatements, SpaceStatements};
+use crate::store::statements::{HolderStatements, PoolStatements, SpaceStatements};
 
 fn attachment() -> AttachmentRow {
     AttachmentRow::new(&ipam_api::Attachment {

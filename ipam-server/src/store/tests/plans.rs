@@ -10,8 +10,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::exercise::exercise;
 use super::{postgres_database, sqlite_database};
+use crate::store::database::Database;
 use crate::store::postgres::Tx;
-use crate::store::statements::Database;
 
 /// The tables that grow with what is leased.
 const BIG: [&str; 4] = ["lease", "attachment", "free_range", "history"];

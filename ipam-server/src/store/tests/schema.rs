@@ -7,7 +7,8 @@ use sqlx::{Connection, PgConnection, Row, SqlSafeStr, SqliteConnection};
 
 use super::{postgres_database, sqlite_database, sqlite_url};
 use crate::error::Error;
-use crate::store::statements::{Database, SpaceStatements};
+use crate::store::database::Database;
+use crate::store::statements::SpaceStatements;
 use crate::store::{Store, postgres, sqlite};
 
 /// Tables and views with their columns and whether they may be null, constraints, and indexes.

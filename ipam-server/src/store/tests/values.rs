@@ -7,9 +7,10 @@ use time::OffsetDateTime;
 
 use super::{postgres_database, sqlite_database};
 use crate::store::addr::Addr;
+use crate::store::database::Database;
 use crate::store::moment::Moment;
 use crate::store::rows::FreeRow;
-use crate::store::statements::{Database, SpaceStatements};
+use crate::store::statements::SpaceStatements;
 
 /// In order.
 const V4: [&str; 5] = [

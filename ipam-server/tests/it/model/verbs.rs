@@ -180,6 +180,7 @@ impl Model {
         self.keep(container, stamp);
         let attached = &mut self.attached[container];
         attached.held = held;
+        attached.claimed = stamp.issued;
         attached.granted = stamp.issued;
     }
 

@@ -9,8 +9,9 @@ use std::net::IpAddr;
 
 use super::{postgres_database, sqlite_database};
 use crate::store::addr::Addr;
+use crate::store::database::Database;
 use crate::store::moment::Moment;
-use crate::store::statements::{Database, Statements};
+use crate::store::statements::Statements;
 
 const NOW: Moment = Moment(1_750_000_000_000_001);
 
