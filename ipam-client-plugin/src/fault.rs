@@ -183,6 +183,7 @@ fn cni_code(code: Option<Code>, status: u16) -> u32 {
             | Code::VrfNotFound
             | Code::PoolNotFound
             | Code::LeaseNotFound
+            | Code::NodeNotFound
             | Code::NotFound,
         ) => INVALID_CONFIG,
         Some(

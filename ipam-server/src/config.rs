@@ -80,6 +80,15 @@ pub struct Serve {
     )]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=36_500))]
     pub history_retention: u32,
+    /// Seconds after which the leases of a boot that its machine has left are freed, unless somebody gives a sign of life
+    #[arg(
+        long,
+        env = "IPAM_QUARANTINE",
+        value_name = "SECONDS",
+        default_value_t = 600
+    )]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=31_536_000))]
+    pub quarantine: u32,
     /// How many claims, and how many releases, may wait for their transaction before the answer is 503
     #[arg(
         long,
@@ -232,6 +241,11 @@ impl Serve {
     /// How long history is kept.
     pub fn retention(&self) -> Duration {
         Duration::from_secs(u64::from(self.history_retention) * 86_400)
+    }
+
+    /// How long the leases of a boot that is over are withheld.
+    pub fn quarantine(&self) -> Duration {
+        Duration::from_secs(self.quarantine.into())
     }
 
     fn check(&self) -> Result<()> {

@@ -23,6 +23,14 @@ pub enum Error {
     /// There is no lease of this id (any more).
     #[error("there is no lease {0:?}")]
     LeaseNotFound(String),
+    /// There is no node of this name.
+    #[error("there is no node {name:?} in cluster {cluster:?}")]
+    NodeNotFound {
+        /// The cluster.
+        cluster: String,
+        /// The node.
+        name: String,
+    },
     /// No pool of an entry can lease an address now.
     #[error("entries[{entry}]: {detail}")]
     PoolExhausted {

@@ -48,6 +48,7 @@ async fn run() -> Result<()> {
         tokens,
         queue: serving.queue as usize,
         retention: serving.retention(),
+        quarantine: serving.quarantine(),
     };
     serve(listeners, store.clone(), settings, stop.told()).await;
     if timeout(CLOSE_LIMIT, store.close()).await.is_err() {

@@ -45,6 +45,8 @@ pub struct Settings {
     pub queue: usize,
     /// How long history is kept.
     pub retention: Duration,
+    /// How long the leases of a boot that its machine has left are withheld before they are freed.
+    pub quarantine: Duration,
 }
 
 /// Serves `store` on `listeners` until `shutdown` ends. Then it accepts nothing more, finishes what is under way (for at
@@ -57,7 +59,7 @@ pub async fn serve(
 ) {
     let app = Arc::new(App::new(store.clone(), &settings));
     let (stop, stopping) = watch::channel(false);
-    let tidy = tokio::spawn(tidy(store, settings.retention, stopping.clone()));
+    let tidy = tokio::spawn(tidy(store, settings, stopping.clone()));
     let router = http::router(Arc::clone(&app));
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     let mut accepting = JoinSet::new();
@@ -171,10 +173,10 @@ where
     }
 }
 
-/// Prunes and goes on with surgery, a round at a time, until told to stop.
-async fn tidy(store: Store, keep: Duration, mut stopping: watch::Receiver<bool>) {
+/// Prunes, reclaims and goes on with surgery, a round at a time, until told to stop.
+async fn tidy(store: Store, settings: Settings, mut stopping: watch::Receiver<bool>) {
     loop {
-        let pause = match store.tidy(keep).await {
+        let pause = match tidy_round(&store, &settings).await {
             Ok(true) => TIDY_PAUSE,
             Ok(false) => jittered(TIDY_EVERY),
             Err(error) => {
@@ -189,6 +191,14 @@ async fn tidy(store: Store, keep: Duration, mut stopping: watch::Receiver<bool>)
             return;
         }
     }
+}
+
+/// One round; true when there is more to do at once.
+async fn tidy_round(store: &Store, settings: &Settings) -> crate::error::Result<bool> {
+    // Both, whatever becomes of either.
+    let tidied = store.tidy(settings.retention).await;
+    let reclaimed = store.reclaim(settings.quarantine).await;
+    Ok(tidied? | reclaimed?)
 }
 
 async fn stopped(stopping: &mut watch::Receiver<bool>) {

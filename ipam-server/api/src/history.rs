@@ -30,7 +30,8 @@ pub struct HistoryEntry {
     /// When it was released; null for the present holder.
     #[serde(with = "time::serde::rfc3339::option")]
     pub released_at: Option<OffsetDateTime>,
-    /// What ended it: `release`, `gc`, `admin` or `replaced`; null for the present holder.
+    /// What ended it: `release`, `gc`, `admin`, `replaced` (by a claim of a later boot), `reclaim` (its boot was over) or
+    /// `forgotten` (its node was); null for the present holder.
     pub reason: Option<String>,
 }
 

@@ -39,6 +39,14 @@ pub struct Lease {
     /// When it was leased.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
+    /// Set while its holder is suspected gone (its machine has rebooted since): it is freed at this time, unless a claim or
+    /// a check gives a sign of life.
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub quarantined_until: Option<OffsetDateTime>,
 }
 
 /// The answer to a claim: one lease per entry, in the entries' order.

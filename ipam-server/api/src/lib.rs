@@ -7,6 +7,7 @@
 mod claim;
 mod history;
 mod lease;
+mod node;
 mod pool;
 mod problem;
 mod release;
@@ -14,6 +15,7 @@ mod release;
 pub use claim::{Attachment, Claim, Entry, Pod};
 pub use history::{HistoryEntry, PoolChange};
 pub use lease::{Lease, Leases};
+pub use node::{ForgetDryRun, Node};
 pub use pool::{Dns, DryRun, NewPool, Pool, PoolPatch, PoolState, Range, Route, Usage, Vrf};
 pub use problem::{Code, Problem};
 pub use release::{

@@ -14,6 +14,8 @@ pub enum Code {
     PoolNotFound,
     /// No such lease.
     LeaseNotFound,
+    /// No such node.
+    NodeNotFound,
     /// Every pool of an entry is exhausted (or leases nothing new).
     PoolExhausted,
     /// A wanted address is held by another.

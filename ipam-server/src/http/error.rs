@@ -91,6 +91,7 @@ fn domain(error: &Error) -> (StatusCode, Code) {
         Error::VrfNotFound(_) => (StatusCode::NOT_FOUND, Code::VrfNotFound),
         Error::PoolNotFound(_) => (StatusCode::NOT_FOUND, Code::PoolNotFound),
         Error::LeaseNotFound(_) => (StatusCode::NOT_FOUND, Code::LeaseNotFound),
+        Error::NodeNotFound { .. } => (StatusCode::NOT_FOUND, Code::NodeNotFound),
         Error::PoolExhausted { .. } => (StatusCode::INSUFFICIENT_STORAGE, Code::PoolExhausted),
         Error::AddressTaken { .. } => (StatusCode::CONFLICT, Code::AddressTaken),
         Error::AttachmentDiffers { .. } => (StatusCode::CONFLICT, Code::AttachmentDiffers),

@@ -28,6 +28,7 @@ pub(super) struct ListQuery {
     address: Option<IpAddr>,
     owner: Option<String>,
     pod: Option<String>,
+    quarantined: Option<bool>,
     limit: Option<u32>,
     cursor: Option<String>,
 }
@@ -91,6 +92,7 @@ impl ListQuery {
             address,
             owner,
             pod,
+            quarantined,
             limit,
             cursor,
         } = self;
@@ -121,6 +123,7 @@ impl ListQuery {
             address,
             owner,
             pod,
+            quarantined,
         };
         Ok((filter, cursor, limit))
     }

@@ -7,6 +7,7 @@ mod extract;
 mod health;
 mod history;
 mod leases;
+mod nodes;
 mod pools;
 mod release;
 mod request;
@@ -69,6 +70,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/pools/{pool}/changes", get(pools::changes))
         .route("/v1/leases", get(leases::list).post(leases::claim))
         .route("/v1/leases/{id}", get(leases::show).delete(leases::release))
+        .route("/v1/nodes", get(nodes::list))
+        .route("/v1/nodes/{node}", get(nodes::show).delete(nodes::forget))
         .route("/v1/release", post(release::release))
         .route("/v1/gc", post(release::collect))
         .route("/v1/check", post(check::check))

@@ -43,6 +43,15 @@ impl Cursor {
         })
     }
 
+    /// The (cluster, name) that the page begins after.
+    pub(super) fn after_names(&self) -> Result<(String, String)> {
+        self.parsed(Default::default(), |text| {
+            let (length, names) = text.split_once('-')?;
+            let (cluster, name) = names.split_at_checked(length.parse().ok()?)?;
+            (!names.contains('\0')).then(|| (cluster.to_owned(), name.to_owned()))
+        })
+    }
+
     /// The (time, id) that the page begins below; `None` on the first page.
     pub(super) fn before_time(&self) -> Result<Option<(Moment, i64)>> {
         self.parsed(None, |text| {
@@ -64,6 +73,11 @@ impl Cursor {
 /// The cursor after this (vrf, address).
 pub(super) fn of_address((vrf, address): (i64, Addr)) -> String {
     format!("{vrf}-{:x}", address.0)
+}
+
+/// The cursor after this (cluster, name).
+pub(super) fn of_names(cluster: &str, name: &str) -> String {
+    format!("{}-{cluster}{name}", cluster.len())
 }
 
 /// The cursor below this (time, id).
@@ -108,6 +122,9 @@ mod tests {
         let address = (7, Addr(u128::MAX - 3));
         let text = of_address(address);
         assert_eq!(cursor(&text).after_address().expect("good"), Some(address));
+        let names = ("a-1/ü".to_owned(), "3-b".to_owned());
+        let text = of_names(&names.0, &names.1);
+        assert_eq!(cursor(&text).after_names().expect("good"), names);
         let time = (Moment::LAST, i64::MAX);
         let text = of_time(time);
         assert_eq!(cursor(&text).before_time().expect("good"), Some(time));
@@ -118,6 +135,7 @@ mod tests {
         for bad in ["", "x", "1", "1-", "-1", "1-zz", "1-1-1", "a\0"] {
             assert!(cursor(bad).after_address().is_err(), "{bad:?}");
             assert!(cursor(bad).before_time().is_err(), "{bad:?}");
+            assert!(cursor(&format!("9{bad}")).after_names().is_err(), "{bad:?}");
         }
         assert!(cursor("a b").after_name().is_err());
         assert!(cursor("").after_name().is_err());

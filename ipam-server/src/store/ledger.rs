@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::addr::Addr;
 use super::fresh::{Fresh, Lowest};
 use super::moment::Moment;
-use super::rows::{CounterRow, FreeRow, IntervalRow, PoolRow};
+use super::rows::{CounterRow, FreeRow, IntervalRow, LeaseRow, PoolRow};
 use super::statements::{Answer, Statements};
 use crate::pool::Layout;
 
@@ -166,8 +166,9 @@ impl Ledger {
     }
 
     /// Puts a lease's address back; it rests for the pool's reuse delay.
-    pub(super) fn give_back(&mut self, address: Addr) {
-        self.counter.leased -= 1;
+    pub(super) fn give_back(&mut self, lease: &LeaseRow) {
+        let address = lease.address;
+        *self.count_of(lease) -= 1;
         if self.layout.may_lease(address) {
             let delay = Duration::from_secs(self.pool.reuse_delay_s.unsigned_abs());
             // At least one microsecond from 1970: that moment means never-used.
@@ -179,8 +180,9 @@ impl Ledger {
     }
 
     /// Undoes a `give_back` of this transaction.
-    pub(super) fn ungive(&mut self, address: Addr) {
-        self.counter.leased += 1;
+    pub(super) fn ungive(&mut self, lease: &LeaseRow) {
+        let address = lease.address;
+        *self.count_of(lease) += 1;
         if !self.layout.may_lease(address) {
             self.counter.leased_reserved += 1;
             return;
@@ -188,6 +190,25 @@ impl Ledger {
         let given = (self.returned.iter()).find(|((_, a), stored)| *a == address && !**stored);
         if let Some((&key, _)) = given {
             self.remove_returned(key);
+        }
+    }
+
+    /// Counts a lease among the quarantined, or again among the others.
+    pub(super) fn quarantine(&mut self, lease: &LeaseRow, until: Option<Moment>) {
+        *self.count_of(lease) -= 1;
+        let moved = LeaseRow {
+            quarantined_until: until,
+            ..lease.clone()
+        };
+        *self.count_of(&moved) += 1;
+    }
+
+    /// The counter that the lease is counted in.
+    fn count_of(&mut self, lease: &LeaseRow) -> &mut i64 {
+        if lease.quarantined_until.is_some() {
+            &mut self.counter.quarantined
+        } else {
+            &mut self.counter.leased
         }
     }
 

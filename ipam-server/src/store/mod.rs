@@ -20,8 +20,10 @@ mod order;
 mod pools;
 mod postgres;
 mod reads;
+mod reclaim;
 mod releases;
 mod retry;
+mod roster;
 mod rows;
 mod settings;
 mod shown;
@@ -37,8 +39,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipam_api::{
-    CheckAnswer, CheckRequest, Claim, DryRun, GcRequest, HistoryEntry, Lease, NewPool, Page, Pool,
-    PoolChange, PoolPatch, PoolState, Release, Vrf,
+    CheckAnswer, CheckRequest, Claim, DryRun, ForgetDryRun, GcRequest, HistoryEntry, Lease,
+    NewPool, Node, Page, Pool, PoolChange, PoolPatch, PoolState, Release, Vrf,
 };
 use time::OffsetDateTime;
 
@@ -94,6 +96,8 @@ pub struct LeaseFilter {
     pub owner: Option<String>,
     /// The pod: `name`, or `namespace/name`.
     pub pod: Option<String>,
+    /// Only those whose holder is suspected gone, or only the others.
+    pub quarantined: Option<bool>,
 }
 
 /// Where a list goes on, and how many items one page has.
@@ -277,6 +281,32 @@ impl Store {
     /// How a pool was changed, the latest first.
     pub async fn pool_changes(&self, pool: &str, cursor: &Cursor) -> Result<Page<PoolChange>> {
         on!(self, db => pools::changes(db, pool, cursor))
+    }
+
+    /// Nodes by (cluster, name), of one cluster or of all.
+    pub async fn nodes(&self, cluster: Option<&str>, cursor: &Cursor) -> Result<Page<Node>> {
+        on!(self, db => roster::list(db, cluster, cursor))
+    }
+
+    /// One node.
+    pub async fn node(&self, cluster: &str, name: &str) -> Result<Node> {
+        on!(self, db => roster::show(db, cluster, name))
+    }
+
+    /// Frees everything that the node holds and forgets its machine and boots; how many leases were freed.
+    pub async fn forget_node(&self, cluster: &str, name: &str) -> Result<u64> {
+        on!(self, db => roster::forget(db, cluster, name))
+    }
+
+    /// What `forget_node` would do.
+    pub async fn try_forget_node(&self, cluster: &str, name: &str) -> Result<ForgetDryRun> {
+        on!(self, db => roster::try_forget(db, cluster, name))
+    }
+
+    /// One round of background work on boots that machines have left: quarantines their leases, and frees those that have
+    /// been quarantined for so long. True when there is more to do at once.
+    pub async fn reclaim(&self, quarantine: Duration) -> Result<bool> {
+        on!(self, db => reclaim::reclaim(db, quarantine))
     }
 
     /// One round of background work: prunes history older than `keep` and old order marks, and goes on with range

@@ -141,6 +141,10 @@ async fn introduce<T: Statements>(tx: &mut T, identity: Identity<'_>) -> Answer<
                 "boot {said} is back after boot {present} was seen: two machines use the name; give each its own"
             ))));
         }
+        // Only a machine that is known to be the same one proves by its new boot that the one before is over.
+        if row.boot_id.is_some() && row.machine_id.is_some() && identity.machine_id.is_some() {
+            row.reclaim_at = Some(now);
+        }
         row.boot_id = Some(said.to_owned());
     }
     if row.machine_id.is_none() {

@@ -85,6 +85,12 @@ pub(super) fn note_collected(row: &mut AttachmentRow, gc: &GcRequest) {
     note_released(row, gc.boot_id.as_deref(), gc.issued);
 }
 
+/// Notes that what is held is in use in this boot, though nobody claimed it anew.
+pub(super) fn note_sign_of_life(row: &mut AttachmentRow, boot_id: String) {
+    row.claim_boot = Some(boot_id);
+    (row.claim_issued, row.granted_issued) = (None, None);
+}
+
 fn note_released(row: &mut AttachmentRow, boot_id: Option<&str>, issued: Option<i64>) {
     if issued.is_none() {
         return;

@@ -11,6 +11,7 @@ use super::cursor::{of_address, of_time, page_of};
 use super::database::Database;
 use super::moment::Moment;
 use super::pools::{find, find_vrf};
+use super::reclaim;
 use super::retry::{finish, retry};
 use super::rows::{HeldRow, LeaseQuery, PoolRow, parse_public_id};
 use super::shown::{lease_of, past_of, present_of};
@@ -19,12 +20,20 @@ use super::{Cursor, LeaseFilter};
 use crate::error::{Error, Result};
 
 pub(super) async fn check<D: Database>(db: &D, check: &CheckRequest) -> Result<CheckAnswer> {
-    retry::<D, _, _>("check", || async {
+    let mut answer = retry::<D, _, _>("check", || async {
         let mut tx = db.read().await?;
         let outcome = compare(&mut tx, check).await;
         finish::<D, _>(tx, outcome).await
     })
-    .await
+    .await?;
+    let mut held = answer.leases.iter_mut();
+    if answer.ok && held.any(|lease| lease.quarantined_until.is_some()) {
+        reclaim::keep(db, &check.attachment).await?;
+        for lease in &mut answer.leases {
+            lease.quarantined_until = None;
+        }
+    }
+    Ok(answer)
 }
 
 async fn compare<T: Statements>(tx: &mut T, check: &CheckRequest) -> Result<CheckAnswer> {
@@ -63,7 +72,7 @@ async fn compare<T: Statements>(tx: &mut T, check: &CheckRequest) -> Result<Chec
 }
 
 /// Leases with what their pools give to them.
-async fn shown<T: Statements>(tx: &mut T, held: &[HeldRow]) -> Result<Vec<Lease>> {
+pub(super) async fn shown<T: Statements>(tx: &mut T, held: &[HeldRow]) -> Result<Vec<Lease>> {
     let pools = pools_of(tx, held).await?;
     held.iter()
         .map(|held| {
@@ -141,6 +150,7 @@ async fn query<T: Statements>(
         address,
         owner,
         pod,
+        quarantined,
     } = filter;
     refuse_nul(&[
         ("cluster", cluster.as_ref()),
@@ -182,6 +192,7 @@ async fn query<T: Statements>(
         node: node.clone(),
         network: network.clone(),
         container_id: container_id.clone(),
+        quarantined: *quarantined,
         pod_namespace,
         pod_name,
         after,

@@ -172,6 +172,54 @@ impl Holdings {
         holding.leases.iter().map(|lease| lease.created_at).min()
     }
 
+    /// Until when what the attachment holds is quarantined.
+    pub(super) fn quarantined_until(&self, key: &Attachment) -> Option<Moment> {
+        let leases = &self.by_key.get(key)?.leases;
+        leases
+            .iter()
+            .filter_map(|lease| lease.quarantined_until)
+            .max()
+    }
+
+    /// Begins, or with none ends, the quarantine of what those attachments hold that are `chosen`.
+    pub(super) async fn quarantine<T: Statements>(
+        self,
+        tx: &mut T,
+        clock: &Clock,
+        until: Option<Moment>,
+        chosen: impl Fn(&AttachmentRow) -> bool,
+    ) -> Result<()> {
+        let (mut ids, mut leases) = (Vec::new(), Vec::new());
+        let (mut changed, mut unmarked) = (Vec::new(), Vec::new());
+        for holding in self.by_key.into_values() {
+            if holding.inserted {
+                unmarked.push(holding.row.id);
+                continue;
+            }
+            if chosen(&holding.row) {
+                ids.push(holding.row.id);
+                let is_new =
+                    |lease: &LeaseRow| lease.quarantined_until.is_some() != until.is_some();
+                leases.extend(holding.leases.into_iter().filter(is_new));
+            }
+            if holding.noted {
+                changed.push(holding.row);
+            }
+        }
+        let pools = leases.iter().map(|lease| lease.pool_id).collect();
+        let mut books = Books::open(tx, clock, pools).await?;
+        for lease in &leases {
+            if let Some(ledger) = books.get(lease.pool_id) {
+                ledger.quarantine(lease, until);
+            }
+        }
+        books.close(tx).await?;
+        tx.quarantine_leases(&ids, until).await?;
+        tx.save_attachments(&changed).await?;
+        tx.delete_attachments(&unmarked).await?;
+        Ok(())
+    }
+
     /// Frees only the lease of this entry; false when it is not held.
     fn free_entry(&mut self, key: &Attachment, id: Uuid, entry: i32) -> bool {
         let Some(holding) = self
@@ -202,7 +250,7 @@ impl Holdings {
         let mut books = Books::open(tx, clock, pools).await?;
         for lease in &freed {
             if let Some(ledger) = books.get(lease.pool_id) {
-                ledger.give_back(lease.address);
+                ledger.give_back(lease);
             }
         }
         let now = books.times.now;

@@ -77,6 +77,22 @@ pub(crate) struct NodeRow {
     pub(crate) name: String,
     pub(crate) machine_id: Option<String>,
     pub(crate) boot_id: Option<String>,
+    /// When the leases of earlier boots are to be looked through next.
+    pub(crate) reclaim_at: Option<Moment>,
+}
+
+/// `node` with what its leases say.
+#[derive(Clone, Debug, FromRow)]
+pub(crate) struct NodeView {
+    #[sqlx(flatten)]
+    pub(crate) node: NodeRow,
+    pub(crate) created_at: Moment,
+    /// When the present boot was first seen.
+    pub(crate) boot_seen_at: Option<Moment>,
+    pub(crate) leases: i64,
+    /// Of these leases those that are quarantined.
+    pub(crate) quarantined: i64,
+    pub(crate) last_claim_at: Option<Moment>,
 }
 
 /// `attachment`.
@@ -152,6 +168,8 @@ pub(crate) struct LeaseRow {
     pub(crate) pool_id: i64,
     pub(crate) owner: Option<String>,
     pub(crate) created_at: Moment,
+    /// Until when it is withheld for a holder that is suspected gone.
+    pub(crate) quarantined_until: Option<Moment>,
 }
 
 impl LeaseRow {
@@ -233,6 +251,8 @@ pub(crate) struct LeaseQuery {
     pub(crate) container_id: Option<String>,
     pub(crate) pod_namespace: Option<String>,
     pub(crate) pod_name: Option<String>,
+    /// Only those that are quarantined, or that are not.
+    pub(crate) quarantined: Option<bool>,
     /// Only what comes after this (vrf, address).
     pub(crate) after: Option<(i64, Addr)>,
     pub(crate) limit: i64,

@@ -1,10 +1,10 @@
 //! Rows as clients see them.
 
-use ipam_api::{Attachment, HistoryEntry, Lease, Pod, Pool, Range, Usage};
+use ipam_api::{Attachment, HistoryEntry, Lease, Node, Pod, Pool, Range, Usage};
 use ipnetwork::IpNetwork;
 
 use super::Versioned;
-use super::rows::{AttachmentRow, HeldRow, HistoryRow, LeaseRow, PoolRow, public_id};
+use super::rows::{AttachmentRow, HeldRow, HistoryRow, LeaseRow, NodeView, PoolRow, public_id};
 use super::settings::state_of;
 use crate::error::{Error, Result};
 use crate::pool::Layout;
@@ -28,7 +28,24 @@ pub(super) fn lease_of(
         pod: attachment.pod(),
         owner: lease.owner.clone(),
         created_at: lease.created_at.into(),
+        quarantined_until: lease.quarantined_until.map(Into::into),
     })
+}
+
+/// A node with what it holds.
+pub(super) fn node_of(view: NodeView) -> Node {
+    let count = |count: i64| count.unsigned_abs();
+    Node {
+        cluster: view.node.cluster,
+        name: view.node.name,
+        machine_id: view.node.machine_id,
+        boot_id: view.node.boot_id,
+        created_at: view.created_at.into(),
+        boot_seen_at: view.boot_seen_at.map(Into::into),
+        last_claim_at: view.last_claim_at.map(Into::into),
+        leases: count(view.leases),
+        quarantined: count(view.quarantined),
+    }
 }
 
 /// A pool with its usage.

@@ -5,6 +5,8 @@
 //! In PostgreSQL locks are row locks, taken in statements of their own (a lock taken in a CTE of the same statement works
 //! on a snapshot that is older than the lock). In SQLite a transaction holds the only write lock from its beginning.
 
+mod nodes;
+
 use std::future::Future;
 
 use ipam_api::Attachment;
@@ -14,9 +16,11 @@ use super::addr::Addr;
 use super::moment::Moment;
 use super::rows::{
     AttachmentRow, CounterRow, FreeRow, HeldRow, HistoryRow, IntervalRow, LeaseQuery, LeaseRow,
-    NodeRow, PoolChangeRow, PoolRow, ReleasedRow,
+    PoolChangeRow, PoolRow, ReleasedRow,
 };
 use crate::pool::Interval;
+
+pub(crate) use nodes::NodeStatements;
 
 /// What a statement answers.
 pub(crate) type Answer<T> = Result<T, sqlx::Error>;
@@ -200,7 +204,7 @@ pub(crate) trait SpaceStatements: Send {
     fn delete_removal(&mut self, removal: &IntervalRow) -> impl Future<Output = Answer<()>> + Send;
 }
 
-/// Who holds leases: attachments, and the nodes that they are on.
+/// Who holds leases: attachments.
 pub(crate) trait HolderStatements: Send {
     /// Inserts these attachments where their keys are new, and locks those that exist (for update, no change), in the
     /// given order, which is the order of keys. Answers the rows as they are now, in any order: the given id tells an
@@ -236,27 +240,15 @@ pub(crate) trait HolderStatements: Send {
         after: (&str, &str),
         limit: i64,
     ) -> impl Future<Output = Answer<Vec<AttachmentRow>>> + Send;
-    /// Nodes by (cluster, name), without a lock.
-    fn nodes(
-        &mut self,
-        names: &[(String, String)],
-    ) -> impl Future<Output = Answer<Vec<NodeRow>>> + Send;
-    /// Inserts a node if its name is new, locks its row and answers it.
-    fn lock_node(
+    /// Attachments of the node on all networks that hold leases, after `after` (network, container_id, ifname), in that
+    /// order.
+    fn holders_of(
         &mut self,
         cluster: &str,
-        name: &str,
-        now: Moment,
-    ) -> impl Future<Output = Answer<NodeRow>> + Send;
-    /// Writes a node's machine and boot, and notes the boot as seen.
-    fn save_node(&mut self, node: &NodeRow, now: Moment)
-    -> impl Future<Output = Answer<()>> + Send;
-    /// The boots seen under a node's name, in order of first sight.
-    fn boots(
-        &mut self,
-        cluster: &str,
-        name: &str,
-    ) -> impl Future<Output = Answer<Vec<String>>> + Send;
+        node: &str,
+        after: (&str, &str, &str),
+        limit: i64,
+    ) -> impl Future<Output = Answer<Vec<AttachmentRow>>> + Send;
 }
 
 /// Leases.
@@ -302,6 +294,19 @@ pub(crate) trait LeaseStatements: Send {
         released_at: Moment,
         reason: &str,
     ) -> impl Future<Output = Answer<()>> + Send;
+    /// Sets (or with none ends) the quarantine of all leases of these attachments.
+    fn quarantine_leases(
+        &mut self,
+        attachment_ids: &[Uuid],
+        until: Option<Moment>,
+    ) -> impl Future<Output = Answer<()>> + Send;
+    /// The holders of at most `limit` leases whose quarantine ended at or before `now`, the longest ago first. A holder of
+    /// two comes twice.
+    fn overdue_holders(
+        &mut self,
+        now: Moment,
+        limit: i64,
+    ) -> impl Future<Output = Answer<Vec<AttachmentRow>>> + Send;
 }
 
 /// The past.
@@ -369,6 +374,7 @@ pub(crate) trait Statements:
     PoolStatements
     + SpaceStatements
     + HolderStatements
+    + NodeStatements
     + LeaseStatements
     + HistoryStatements
     + IntervalStatements
@@ -379,6 +385,8 @@ impl<T> Statements for T where
     T: PoolStatements
         + SpaceStatements
         + HolderStatements
+        + NodeStatements
+        + NodeStatements
         + LeaseStatements
         + HistoryStatements
         + IntervalStatements

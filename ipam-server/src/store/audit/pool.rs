@@ -7,7 +7,7 @@ use crate::pool::{Interval, Layout, contains, count, union};
 use crate::store::addr::Addr;
 use crate::store::clock::Clock;
 use crate::store::moment::Moment;
-use crate::store::rows::{CounterRow, FreeRow, PoolRow};
+use crate::store::rows::{CounterRow, FreeRow, LeaseRow, PoolRow};
 use crate::store::statements::Statements;
 
 /// What the rows say.
@@ -18,7 +18,10 @@ struct Tally {
     cooling: u128,
     /// Rows that were leased before, those on their way out included.
     returned: i64,
+    /// Leases, the quarantined ones left out.
     leased: i64,
+    quarantined: i64,
+    /// Leases of both kinds on addresses that are reserved by now.
     leased_reserved: i64,
 }
 
@@ -110,18 +113,19 @@ impl Pool<'_> {
             }
             before = Some(row);
             self.count_free(&row, &mut tally, findings);
-            while let Some(address) = leased.next_up_to(tx, self.row, row.last).await? {
-                self.count_lease(address, &mut tally, findings);
+            while let Some(lease) = leased.next_up_to(tx, self.row, row.last).await? {
+                self.count_lease(&lease, &mut tally, findings);
+                let address = lease.address;
                 if row.first <= address {
                     self.say(findings, format_args!("{address} is both leased and free"));
                 }
             }
         }
-        while let Some(address) = leased
+        while let Some(lease) = leased
             .next_up_to(tx, self.row, self.row.subnet_last)
             .await?
         {
-            self.count_lease(address, &mut tally, findings);
+            self.count_lease(&lease, &mut tally, findings);
         }
         Ok(tally)
     }
@@ -164,8 +168,12 @@ impl Pool<'_> {
         (self.counter.returned_from_at, self.counter.returned_from)
     }
 
-    fn count_lease(&self, address: Addr, tally: &mut Tally, findings: &mut Findings) {
-        tally.leased += 1;
+    fn count_lease(&self, lease: &LeaseRow, tally: &mut Tally, findings: &mut Findings) {
+        let address = lease.address;
+        match lease.quarantined_until {
+            Some(_) => tally.quarantined += 1,
+            None => tally.leased += 1,
+        }
         if contains(&self.layout.reserved, address) {
             tally.leased_reserved += 1;
         } else if !self.layout.may_lease(address) {
@@ -195,8 +203,8 @@ impl Pool<'_> {
         let leases = tx
             .count_leases_on(self.row.vrf_id, self.row.id, &subnet)
             .await?;
-        if leases != tally.leased {
-            let counted = tally.leased;
+        let counted = tally.leased + tally.quarantined;
+        if leases != counted {
             self.say(
                 findings,
                 format_args!("of {leases} leases {counted} have an attachment"),
@@ -214,6 +222,7 @@ impl Pool<'_> {
                 told.leased_reserved,
                 tally.leased_reserved,
             ),
+            ("quarantined", told.quarantined, tally.quarantined),
             ("returned", told.returned, tally.returned),
         ];
         for (name, told, counted) in pairs {
@@ -231,7 +240,7 @@ impl Pool<'_> {
         let size = count(&self.layout.ranges);
         let free = tally.free.saturating_sub(tally.cooling);
         let (leased, cooling) = (number(tally.leased), tally.cooling);
-        let quarantined = number(self.counter.quarantined);
+        let quarantined = number(tally.quarantined);
         let reserved = count(&self.layout.reserved).saturating_sub(number(tally.leased_reserved));
         let sum = [free, leased, cooling, quarantined, reserved]
             .into_iter()

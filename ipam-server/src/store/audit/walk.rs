@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::ROWS_PAGE;
 use crate::error::Result;
 use crate::store::addr::Addr;
-use crate::store::rows::{FreeRow, PoolRow};
+use crate::store::rows::{FreeRow, LeaseRow, PoolRow};
 use crate::store::statements::Statements;
 
 /// Rows of one kind in order of address.
@@ -60,8 +60,8 @@ impl Walk<FreeRow> {
     }
 }
 
-impl Walk<Addr> {
-    /// The addresses of all leases of the pool in its subnet.
+impl Walk<LeaseRow> {
+    /// All leases of the pool in its subnet.
     pub(super) fn leased(pool: &PoolRow) -> Self {
         Self::new(pool.subnet_first, pool.subnet_last)
     }
@@ -72,16 +72,16 @@ impl Walk<Addr> {
         tx: &mut T,
         pool: &PoolRow,
         last: Addr,
-    ) -> Result<Option<Addr>> {
+    ) -> Result<Option<LeaseRow>> {
         if let (true, Some(first)) = (self.page.is_empty(), self.next) {
             let page = tx
                 .leases_between(pool.vrf_id, pool.id, first, self.last, ROWS_PAGE)
                 .await?;
-            let page = page.into_iter().map(|held| held.lease.address).collect();
-            self.take(page, |address| *address);
+            let page = page.into_iter().map(|held| held.lease).collect();
+            self.take(page, |lease| lease.address);
         }
         match self.page.front() {
-            Some(address) if *address <= last => Ok(self.page.pop_front()),
+            Some(lease) if lease.address <= last => Ok(self.page.pop_front()),
             _ => Ok(None),
         }
     }

@@ -194,7 +194,15 @@ impl<'a> Desk<'a> {
         order::note_claim(&mut self.row, self.claim, false);
         let shown: Result<_> = (self.held.iter())
             .filter_map(|lease| Some((lease, by_id(pools, lease.pool_id)?)))
-            .map(|(lease, pool)| shown::lease_of(lease, &self.row, pool))
+            .map(|(lease, pool)| {
+                // The claim is the sign of life that ends it.
+                let quarantined_until = None;
+                let lease = LeaseRow {
+                    quarantined_until,
+                    ..lease.clone()
+                };
+                shown::lease_of(&lease, &self.row, pool)
+            })
             .collect();
         let noted = self.row != before;
         match shown {
@@ -253,14 +261,22 @@ impl<'a> Desk<'a> {
         ))
     }
 
-    /// The pools whose free space this claim changes.
+    /// The pools whose free space or counts this claim changes.
     pub(super) fn pools_to_lock(&self, reach: Reach) -> Vec<i64> {
-        let State::Open(asks) = &self.state else {
-            return Vec::new();
-        };
         let held = self.held.iter().map(|lease| lease.pool_id);
-        held.chain(asks.iter().flat_map(|ask| ask.pools_to_lock(reach)))
-            .collect()
+        match &self.state {
+            State::Open(asks) => held
+                .chain(asks.iter().flat_map(|ask| ask.pools_to_lock(reach)))
+                .collect(),
+            State::Held { .. } if self.is_quarantined() => held.collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether what is held was suspected to be left behind.
+    pub(super) fn is_quarantined(&self) -> bool {
+        let mut held = self.held.iter();
+        held.any(|lease| lease.quarantined_until.is_some())
     }
 
     pub(super) fn answer(self) -> Result<Granted> {

@@ -34,7 +34,7 @@ pub(super) async fn grant<T: Statements>(
     // First, so that what is replaced can be had again.
     for lease in &desk.held {
         if let Some(ledger) = books.get(lease.pool_id) {
-            ledger.give_back(lease.address);
+            ledger.give_back(lease);
         }
     }
     let mut picks = Vec::with_capacity(asks.len());
@@ -117,7 +117,7 @@ fn undo(desk: &Desk<'_>, picks: Vec<(i64, Taken)>, books: &mut Books) {
     }
     for lease in &desk.held {
         if let Some(ledger) = books.get(lease.pool_id) {
-            ledger.ungive(lease.address);
+            ledger.ungive(lease);
         }
     }
 }
@@ -144,6 +144,7 @@ fn hand_over(desk: &mut Desk<'_>, picks: &[(i64, Taken)], books: &mut Books) -> 
             pool_id: *pool_id,
             owner: None,
             created_at,
+            quarantined_until: None,
         };
         answer.push(shown::lease_of(&lease, &desk.row, &ledger.pool)?);
         leases.push(lease);

@@ -114,6 +114,7 @@ async fn work<T: Statements>(
             return Ok(None);
         }
     }
+    end_quarantines(tx, &desks, &mut books).await?;
     write(tx, &desks, books).await?;
     Ok(Some(desks.into_iter().map(Desk::answer).collect()))
 }
@@ -139,6 +140,24 @@ async fn listed_pools<T: Statements>(tx: &mut T, desks: &[Desk<'_>]) -> Result<V
     let missing: Vec<_> = missing.collect();
     pools.append(&mut tx.pools_by_id(&missing).await?);
     Ok(pools)
+}
+
+/// What is claimed again is not left behind.
+async fn end_quarantines<T: Statements>(
+    tx: &mut T,
+    desks: &[Desk<'_>],
+    books: &mut Books,
+) -> Result<()> {
+    let kept = |desk: &&Desk<'_>| matches!(desk.state, State::Held { .. }) && desk.is_quarantined();
+    let kept: Vec<_> = desks.iter().filter(kept).collect();
+    for lease in kept.iter().flat_map(|desk| &desk.held) {
+        if let Some(ledger) = books.get(lease.pool_id) {
+            ledger.quarantine(lease, None);
+        }
+    }
+    let ids: Vec<_> = kept.iter().map(|desk| desk.row.id).collect();
+    tx.quarantine_leases(&ids, None).await?;
+    Ok(())
 }
 
 async fn write<T: Statements>(tx: &mut T, desks: &[Desk<'_>], books: Books) -> Result<()> {

@@ -1,11 +1,11 @@
-//! Who holds leases: attachments, and the nodes that they are on.
+//! Who holds leases: attachments.
 
 use ipam_api::Attachment;
 use uuid::Uuid;
 
 use super::{Tx, column};
 use crate::store::moment::Moment;
-use crate::store::rows::{AttachmentRow, NodeRow};
+use crate::store::rows::AttachmentRow;
 use crate::store::statements::{Answer, HolderStatements, expect_rows};
 
 /// Binds every column of attachments, in the order of the table.
@@ -175,85 +175,31 @@ impl HolderStatements for Tx {
         .await
     }
 
-    async fn nodes(&mut self, names: &[(String, String)]) -> Answer<Vec<NodeRow>> {
-        if names.is_empty() {
-            return Ok(Vec::new());
-        }
+    async fn holders_of(
+        &mut self,
+        cluster: &str,
+        node: &str,
+        after: (&str, &str, &str),
+        limit: i64,
+    ) -> Answer<Vec<AttachmentRow>> {
         sqlx::query_as(
-            "-- nodes
-             select n.id, n.cluster, n.name, n.machine_id, n.boot_id
-             from unnest($1::text[], $2::text[]) as k (cluster, name)
-             join node n on n.cluster = k.cluster
-                 and n.name = k.name",
+            "-- holders_of
+             select id, cluster, node, network, container_id, ifname, claim_boot, claim_issued, granted_issued,
+                 release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid
+             from attachment
+             where node = $1
+                 and cluster = $2
+                 and (network, container_id, ifname) > ($3, $4, $5)
+                 and released_at is null
+             order by network, container_id, ifname
+             limit $6",
         )
-        .bind(
-            names
-                .iter()
-                .map(|(cluster, _)| cluster.as_str())
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            names
-                .iter()
-                .map(|(_, name)| name.as_str())
-                .collect::<Vec<_>>(),
-        )
-        .fetch_all(self.connection())
-        .await
-    }
-
-    async fn lock_node(&mut self, cluster: &str, name: &str, now: Moment) -> Answer<NodeRow> {
-        sqlx::query_as(
-            "-- lock_node
-             insert into node (cluster, name, created_at)
-             values ($1, $2, $3)
-             on conflict (cluster, name)
-                 do update set created_at = node.created_at
-             returning id, cluster, name, machine_id, boot_id",
-        )
+        .bind(node)
         .bind(cluster)
-        .bind(name)
-        .bind(now)
-        .fetch_one(self.connection())
-        .await
-    }
-
-    async fn save_node(&mut self, node: &NodeRow, now: Moment) -> Answer<()> {
-        sqlx::query(
-            "-- save_node
-             with saved as (
-                 update node
-                 set machine_id = $2, boot_id = $3
-                 where id = $1
-                 returning id, boot_id
-             )
-             insert into node_boot (node_id, boot_id, seen_at)
-             select id, boot_id, $4
-             from saved
-             where boot_id is not null
-             on conflict (node_id, boot_id) do nothing",
-        )
-        .bind(node.id)
-        .bind(&node.machine_id)
-        .bind(&node.boot_id)
-        .bind(now)
-        .execute(self.connection())
-        .await?;
-        Ok(())
-    }
-
-    async fn boots(&mut self, cluster: &str, name: &str) -> Answer<Vec<String>> {
-        sqlx::query_scalar(
-            "-- boots
-             select b.boot_id
-             from node n
-             join node_boot b on b.node_id = n.id
-             where n.cluster = $1
-                 and n.name = $2
-             order by b.seen_at, b.boot_id",
-        )
-        .bind(cluster)
-        .bind(name)
+        .bind(after.0)
+        .bind(after.1)
+        .bind(after.2)
+        .bind(limit)
         .fetch_all(self.connection())
         .await
     }

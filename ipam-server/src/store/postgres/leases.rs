@@ -6,7 +6,7 @@ use super::listing::{self, select_held};
 use super::{Tx, column};
 use crate::store::addr::Addr;
 use crate::store::moment::Moment;
-use crate::store::rows::{HeldRow, LeaseQuery, LeaseRow};
+use crate::store::rows::{AttachmentRow, HeldRow, LeaseQuery, LeaseRow};
 use crate::store::statements::{Answer, LeaseStatements, expect_rows};
 
 impl LeaseStatements for Tx {
@@ -16,7 +16,7 @@ impl LeaseStatements for Tx {
         }
         sqlx::query_as(
             "-- leases_of
-             select attachment_id, entry, vrf_id, address, pool_id, owner, created_at
+             select attachment_id, entry, vrf_id, address, pool_id, owner, created_at, quarantined_until
              from lease
              where attachment_id = any($1)
              order by attachment_id, entry",
@@ -142,5 +142,45 @@ impl LeaseStatements for Tx {
         .execute(self.connection())
         .await?;
         expect_rows("archive_leases", done.rows_affected(), rows.len())
+    }
+
+    async fn quarantine_leases(&mut self, ids: &[Uuid], until: Option<Moment>) -> Answer<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(
+            "-- quarantine_leases
+             update lease
+             set quarantined_until = $2
+             where attachment_id = any($1)",
+        )
+        .bind(ids)
+        .bind(until)
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
+    async fn overdue_holders(&mut self, now: Moment, limit: i64) -> Answer<Vec<AttachmentRow>> {
+        sqlx::query_as(
+            "-- overdue_holders
+             select a.id, a.cluster, a.node, a.network, a.container_id, a.ifname, a.claim_boot, a.claim_issued,
+                 a.granted_issued, a.release_boot, a.release_issued, a.released_at, a.pod_namespace, a.pod_name, a.pod_uid
+             from lease l
+             cross join lateral (
+                 select id, cluster, node, network, container_id, ifname, claim_boot, claim_issued, granted_issued,
+                     release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid
+                 from attachment
+                 where id = l.attachment_id
+                 limit 1
+             ) a
+             where l.quarantined_until <= $1
+             order by l.quarantined_until
+             limit $2",
+        )
+        .bind(now)
+        .bind(limit)
+        .fetch_all(self.connection())
+        .await
     }
 }

@@ -5,6 +5,7 @@ mod holders;
 mod intervals;
 mod leases;
 mod listing;
+mod nodes;
 mod open;
 mod pools;
 mod space;

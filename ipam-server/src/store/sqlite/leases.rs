@@ -8,13 +8,17 @@ use super::Tx;
 use super::listing::{self, select_held};
 use crate::store::addr::Addr;
 use crate::store::moment::Moment;
-use crate::store::rows::{HeldRow, LeaseQuery, LeaseRow};
+use crate::store::rows::{AttachmentRow, HeldRow, LeaseQuery, LeaseRow};
 use crate::store::statements::{Answer, LeaseStatements, expect_rows};
 
 /// The keys of leases.
 fn keys_of(leases: &[LeaseRow]) -> Json<Vec<Value>> {
     let key = |row: &LeaseRow| json!([row.attachment_id.simple(), row.entry]);
     Json(leases.iter().map(key).collect())
+}
+
+fn ids_of(ids: &[Uuid]) -> Json<Vec<uuid::fmt::Simple>> {
+    Json(ids.iter().map(|id| id.simple()).collect())
 }
 
 impl LeaseStatements for Tx {
@@ -24,17 +28,12 @@ impl LeaseStatements for Tx {
         }
         sqlx::query_as(
             "-- leases_of
-             select attachment_id, entry, vrf_id, address, pool_id, owner, created_at
+             select attachment_id, entry, vrf_id, address, pool_id, owner, created_at, quarantined_until
              from lease
              where attachment_id in (select unhex(value) from json_each(?1))
              order by attachment_id, entry",
         )
-        .bind(Json(
-            attachment_ids
-                .iter()
-                .map(|id| id.simple())
-                .collect::<Vec<_>>(),
-        ))
+        .bind(ids_of(attachment_ids))
         .fetch_all(self.connection())
         .await
     }
@@ -165,5 +164,39 @@ impl LeaseStatements for Tx {
         .await?;
         expect_rows("archive_leases", written.rows_affected(), rows.len())?;
         expect_rows("archive_leases", deleted.rows_affected(), rows.len())
+    }
+
+    async fn quarantine_leases(&mut self, ids: &[Uuid], until: Option<Moment>) -> Answer<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(
+            "-- quarantine_leases
+             update lease
+             set quarantined_until = ?2
+             where attachment_id in (select unhex(value) from json_each(?1))",
+        )
+        .bind(ids_of(ids))
+        .bind(until)
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
+    async fn overdue_holders(&mut self, now: Moment, limit: i64) -> Answer<Vec<AttachmentRow>> {
+        sqlx::query_as(
+            "-- overdue_holders
+             select a.id, a.cluster, a.node, a.network, a.container_id, a.ifname, a.claim_boot, a.claim_issued,
+                 a.granted_issued, a.release_boot, a.release_issued, a.released_at, a.pod_namespace, a.pod_name, a.pod_uid
+             from lease l
+             cross join attachment a on a.id = l.attachment_id
+             where l.quarantined_until <= ?1
+             order by l.quarantined_until
+             limit ?2",
+        )
+        .bind(now)
+        .bind(limit)
+        .fetch_all(self.connection())
+        .await
     }
 }

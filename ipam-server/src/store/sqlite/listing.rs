@@ -12,8 +12,8 @@ macro_rules! select_held {
             "-- ",
             $name,
             "
-             select l.attachment_id, l.entry, l.vrf_id, l.address, l.pool_id, l.owner, l.created_at, a.id, a.cluster,
-                 a.node, a.network, a.container_id, a.ifname, a.claim_boot, a.claim_issued, a.granted_issued,
+             select l.attachment_id, l.entry, l.vrf_id, l.address, l.pool_id, l.owner, l.created_at,
+                 l.quarantined_until, a.id, a.cluster, a.node, a.network, a.container_id, a.ifname, a.claim_boot, a.claim_issued, a.granted_issued,
                  a.release_boot, a.release_issued, a.released_at, a.pod_namespace, a.pod_name, a.pod_uid
              ",
             $rest
@@ -35,6 +35,7 @@ macro_rules! checks {
                  and (?9 is null or a.pod_namespace = ?9)
                  and (?10 is null or a.pod_name = ?10)
                  and (?11 is null or l.address between ?11 and ?12)
+                 and (?14 is null or ?14 = (l.quarantined_until is not null))
              order by l.vrf_id, l.address
              limit ?13"
     };
@@ -106,6 +107,7 @@ pub(super) async fn list_leases(tx: &mut Tx, query: &LeaseQuery) -> Answer<Vec<H
         .bind(first)
         .bind(last)
         .bind(query.limit)
+        .bind(query.quarantined)
         .fetch_all(tx.connection())
         .await
 }

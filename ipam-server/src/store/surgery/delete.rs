@@ -47,7 +47,7 @@ async fn mark<T: Statements>(
 ) -> Result<Attempt<i64>> {
     let (mut pool, mut counter) = lock(tx, name, false).await?;
     check_version(&pool, if_match)?;
-    if counter.leased > 0 {
+    if counter.leased + counter.quarantined > 0 {
         let leases = all_leases(tx, pool, &counter).await?;
         return Ok(Attempt::InTheWay(Box::new(leases)));
     }
@@ -103,7 +103,7 @@ async fn all_leases<T: Statements>(
         .await?;
     Ok(InTheWay {
         pool,
-        total: counter.leased.unsigned_abs(),
+        total: (counter.leased + counter.quarantined).unsigned_abs(),
         held,
     })
 }

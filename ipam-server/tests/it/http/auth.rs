@@ -70,6 +70,9 @@ async fn a_node_may_do_what_the_plugin_does_and_an_admin_everything() {
         (Method::GET, "/v1/leases", None, false, 200),
         (Method::GET, "/v1/leases/none", None, false, 404),
         (Method::DELETE, "/v1/leases/none", None, false, 404),
+        (Method::GET, "/v1/nodes", None, false, 200),
+        (Method::GET, "/v1/nodes/none", None, false, 404),
+        (Method::DELETE, "/v1/nodes/none", None, false, 404),
         (
             Method::POST,
             "/v1/check",

@@ -8,6 +8,7 @@ mod gather;
 mod health;
 mod history;
 mod leases;
+mod nodes;
 mod pools;
 mod process;
 mod release;

@@ -34,6 +34,7 @@ impl Deref for Server {
 /// What most tests need.
 pub(super) fn settings() -> Settings {
     Settings {
+        quarantine: Duration::from_secs(600),
         tokens: None,
         queue: 1_000,
         retention: Duration::from_secs(86_400),

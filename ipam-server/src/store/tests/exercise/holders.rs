@@ -1,4 +1,4 @@
-//! Attachments and nodes.
+//! Attachments.
 
 use uuid::Uuid;
 
@@ -63,6 +63,17 @@ pub(super) async fn attachments<T: HolderStatements>(tx: &mut T) {
             .expect("reads");
         assert_eq!(holders.len(), expected, "after {after:?}");
     }
+    for (after, expected) in [
+        (("", "", ""), 1),
+        (("net", "c2", "eth"), 1),
+        (("net", "c2", "eth0"), 0),
+    ] {
+        let holders = tx
+            .holders_of("default", "exercise", after, 9)
+            .await
+            .expect("reads");
+        assert_eq!(holders.len(), expected, "after {after:?}");
+    }
     let pruned = tx.prune_attachments(NOW, 9).await.expect("prunes");
     assert_eq!(pruned, 0, "only what is older");
     let pruned = tx.prune_attachments(later(1), 9).await.expect("prunes");
@@ -70,29 +81,4 @@ pub(super) async fn attachments<T: HolderStatements>(tx: &mut T) {
     tx.delete_attachments(&[second.id]).await.expect("deletes");
     let found = tx.find_attachments(&[first.key(), second.key()]).await;
     assert_eq!(found.expect("reads"), []);
-}
-
-pub(super) async fn nodes<T: HolderStatements>(tx: &mut T) {
-    let mut node = tx
-        .lock_node("default", "exercise", NOW)
-        .await
-        .expect("inserts");
-    assert_eq!(
-        (node.machine_id.clone(), node.boot_id.clone()),
-        (None, None)
-    );
-    for boot in [None, Some("one"), Some("two"), Some("one")] {
-        node.machine_id = Some("machine".to_owned());
-        node.boot_id = boot.map(str::to_owned);
-        let now = later(boot.map_or(0, |boot| -(boot.len() as i64)));
-        tx.save_node(&node, now).await.expect("saves");
-    }
-    let again = tx.lock_node("default", "exercise", NOW).await;
-    assert_eq!(again.expect("locks").id, node.id);
-    let names = ["exercise", "absent"].map(|name| ("default".to_owned(), name.to_owned()));
-    let found = tx.nodes(&names).await.expect("reads");
-    assert_eq!(found.len(), 1);
-    assert_eq!(found[0].boot_id.as_deref(), Some("one"));
-    let boots = tx.boots("default", "exercise").await.expect("reads");
-    assert_eq!(boots, ["one", "two"]);
 }

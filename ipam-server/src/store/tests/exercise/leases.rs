@@ -18,6 +18,7 @@ fn lease(pool: &PoolRow, holder: &AttachmentRow, entry: i32, address: &str) -> L
         pool_id: pool.id,
         owner: None,
         created_at: NOW,
+        quarantined_until: None,
     }
 }
 
@@ -69,12 +70,37 @@ pub(super) async fn leases<T: Statements>(tx: &mut T, pool: &PoolRow) {
     assert_eq!(found.expect("reads"), addresses[..1]);
     let count = tx.count_leases_on(pool.vrf_id, pool.id, &asked).await;
     assert_eq!(count.expect("reads"), 2);
+    quarantine(tx, &holder).await;
     tx.archive_leases(&rows, later(60), "release")
         .await
         .expect("archives");
     let found = tx.leases_of(&[holder.id]).await.expect("reads");
     assert_eq!(found, []);
     tx.delete_attachments(&[holder.id]).await.expect("deletes");
+}
+
+async fn quarantine<T: Statements>(tx: &mut T, holder: &AttachmentRow) {
+    tx.quarantine_leases(&[holder.id], Some(later(9)))
+        .await
+        .expect("quarantines");
+    for (now, expected) in [(later(8), 0), (later(9), 2)] {
+        let overdue = tx.overdue_holders(now, 9).await.expect("reads");
+        assert_eq!(overdue, vec![holder.clone(); expected]);
+    }
+    for (quarantined, expected) in [(true, 2), (false, 0)] {
+        let query = LeaseQuery {
+            node: Some(holder.node.clone()),
+            quarantined: Some(quarantined),
+            limit: 9,
+            ..LeaseQuery::default()
+        };
+        let found = tx.list_leases(&query).await.expect("reads");
+        assert_eq!(found.len(), expected, "{quarantined}");
+    }
+    tx.quarantine_leases(&[holder.id], None)
+        .await
+        .expect("ends it");
+    assert_eq!(tx.overdue_holders(later(99), 9).await.expect("reads"), []);
 }
 
 pub(super) async fn lists<T: Statements>(tx: &mut T, pool: &PoolRow) {

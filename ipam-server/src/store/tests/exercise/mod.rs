@@ -2,6 +2,7 @@
 
 mod holders;
 mod leases;
+mod nodes;
 mod pools;
 mod space;
 
@@ -55,7 +56,7 @@ pub(in crate::store::tests) async fn exercise<T: Statements>(tx: &mut T) {
     leases::leases(tx, &pool).await;
     leases::lists(tx, &pool).await;
     leases::history(tx, &pool).await;
-    holders::nodes(tx).await;
+    nodes::nodes(tx).await;
     tx.delete_pool(pool.id).await.expect("deletes");
     let left = tx.pools_by_id(&[pool.id]).await.expect("reads");
     assert_eq!(left.len(), 0);

@@ -1,0 +1,181 @@
+//! Nodes, their boots, and what of earlier boots is left.
+
+use sqlx::FromRow;
+use sqlx::types::Json;
+
+use super::Tx;
+use crate::store::moment::Moment;
+use crate::store::rows::{NodeRow, NodeView};
+use crate::store::statements::{Answer, NodeStatements};
+
+/// A node, and when its present boot was first seen.
+#[derive(FromRow)]
+struct Rebooted {
+    #[sqlx(flatten)]
+    node: NodeRow,
+    seen_at: Moment,
+}
+
+impl NodeStatements for Tx {
+    async fn nodes(&mut self, names: &[(String, String)]) -> Answer<Vec<NodeRow>> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        sqlx::query_as(
+            "-- nodes
+             select n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.reclaim_at
+             from json_each(?1) k
+             cross join node n on n.cluster = k.value ->> 0
+                 and n.name = k.value ->> 1",
+        )
+        .bind(Json(names))
+        .fetch_all(self.connection())
+        .await
+    }
+
+    async fn lock_node(&mut self, cluster: &str, name: &str, now: Moment) -> Answer<NodeRow> {
+        sqlx::query_as(
+            "-- lock_node
+             insert into node (cluster, name, created_at)
+             values (?1, ?2, ?3)
+             on conflict (cluster, name)
+                 do update set created_at = node.created_at
+             returning id, cluster, name, machine_id, boot_id, reclaim_at",
+        )
+        .bind(cluster)
+        .bind(name)
+        .bind(now)
+        .fetch_one(self.connection())
+        .await
+    }
+
+    async fn save_node(&mut self, node: &NodeRow, now: Moment) -> Answer<()> {
+        sqlx::query(
+            "-- save_node
+             update node
+             set machine_id = ?2, boot_id = ?3, reclaim_at = ?4
+             where id = ?1",
+        )
+        .bind(node.id)
+        .bind(&node.machine_id)
+        .bind(&node.boot_id)
+        .bind(node.reclaim_at)
+        .execute(self.connection())
+        .await?;
+        sqlx::query(
+            "-- save_node
+             insert into node_boot (node_id, boot_id, seen_at)
+             select id, boot_id, ?2
+             from node
+             where id = ?1
+                 and boot_id is not null
+             on conflict (node_id, boot_id) do nothing",
+        )
+        .bind(node.id)
+        .bind(now)
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
+    async fn boots(&mut self, cluster: &str, name: &str) -> Answer<Vec<String>> {
+        sqlx::query_scalar(
+            "-- boots
+             select b.boot_id
+             from node n
+             join node_boot b on b.node_id = n.id
+             where n.cluster = ?1
+                 and n.name = ?2
+             order by b.seen_at, b.boot_id",
+        )
+        .bind(cluster)
+        .bind(name)
+        .fetch_all(self.connection())
+        .await
+    }
+
+    async fn view_nodes(
+        &mut self,
+        cluster: Option<&str>,
+        name: Option<&str>,
+        after: (&str, &str),
+        limit: i64,
+    ) -> Answer<Vec<NodeView>> {
+        sqlx::query_as(
+            "-- view_nodes
+             select n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.reclaim_at, n.created_at,
+                 (select b.seen_at from node_boot b where b.node_id = n.id and b.boot_id = n.boot_id) as boot_seen_at,
+                 count(l.entry) as leases, count(l.quarantined_until) as quarantined, max(l.created_at) as last_claim_at
+             from (
+                 select id, cluster, name, machine_id, boot_id, reclaim_at, created_at
+                 from node
+                 where (cluster, name) > (?3, ?4)
+                     and (?1 is null or cluster = ?1)
+                     and (?2 is null or name = ?2)
+                 order by cluster, name
+                 limit ?5
+             ) n
+             left join attachment a on a.node = n.name
+                 and a.cluster = n.cluster
+                 and a.released_at is null
+             left join lease l on l.attachment_id = a.id
+             group by n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.reclaim_at, n.created_at
+             order by n.cluster, n.name",
+        )
+        .bind(cluster)
+        .bind(name)
+        .bind(after.0)
+        .bind(after.1)
+        .bind(limit)
+        .fetch_all(self.connection())
+        .await
+    }
+
+    async fn nodes_to_reclaim(
+        &mut self,
+        now: Moment,
+        limit: i64,
+    ) -> Answer<Vec<(NodeRow, Moment)>> {
+        let rows: Vec<Rebooted> = sqlx::query_as(
+            "-- nodes_to_reclaim
+             select n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.reclaim_at, b.seen_at
+             from node n
+             join node_boot b on b.node_id = n.id
+                 and b.boot_id = n.boot_id
+             where n.reclaim_at <= ?1
+             order by n.reclaim_at
+             limit ?2",
+        )
+        .bind(now)
+        .bind(limit)
+        .fetch_all(self.connection())
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| (row.node, row.seen_at))
+            .collect())
+    }
+
+    async fn delete_node(&mut self, cluster: &str, name: &str) -> Answer<bool> {
+        sqlx::query(
+            "-- delete_node
+             delete from node_boot
+             where node_id in (select id from node where cluster = ?1 and name = ?2)",
+        )
+        .bind(cluster)
+        .bind(name)
+        .execute(self.connection())
+        .await?;
+        let done = sqlx::query(
+            "-- delete_node
+             delete from node
+             where cluster = ?1
+                 and name = ?2",
+        )
+        .bind(cluster)
+        .bind(name)
+        .execute(self.connection())
+        .await?;
+        Ok(done.rows_affected() > 0)
+    }
+}

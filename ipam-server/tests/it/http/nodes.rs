@@ -1,0 +1,72 @@
+//! `/v1/nodes`.
+
+use reqwest::StatusCode;
+use serde_json::json;
+
+use super::server::{Server, everywhere};
+use super::{attachment, pool};
+
+/// A node under the name, with one container.
+async fn a_node(server: &Server, node: &str, machine: &str, container: &str) -> StatusCode {
+    let claim = json!({
+        "attachment": attachment(node, container), "machine_id": machine, "boot_id": format!("boot-of-{machine}"),
+        "issued": 5, "entries": [{ "pools": ["v4"] }],
+    });
+    server.post("/v1/leases", claim).await.status
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_are_listed_and_shown() {
+    everywhere(async |server| {
+        (server.post("/v1/pools", pool("v4", "10.1.0.0/24")).await).expect(201);
+        assert_eq!(a_node(server, "node-1", "m1", "c1").await, 201);
+        assert_eq!(a_node(server, "node-2", "m2", "c2").await, 201);
+        let page = server.get("/v1/nodes?limit=1").await;
+        let page = page.expect(200);
+        assert_eq!(page["items"][0]["name"], "node-1");
+        let cursor = page["next_cursor"].as_str().expect("a cursor");
+        let rest = server.get(&format!("/v1/nodes?cursor={cursor}")).await;
+        let rest = rest.expect(200);
+        assert_eq!(rest["items"][0]["name"], "node-2");
+        assert!(rest.get("next_cursor").is_none());
+        let one = server.get("/v1/nodes/node-2?cluster=default").await;
+        let one = one.expect(200);
+        assert_eq!(one["machine_id"], "m2");
+        assert_eq!(one["boot_id"], "boot-of-m2");
+        assert_eq!(
+            (&one["leases"], &one["quarantined"]),
+            (&json!(1), &json!(0))
+        );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reinstalled_machine_is_served_once_its_node_is_forgotten() {
+    everywhere(async |server| {
+        (server.post("/v1/pools", pool("v4", "10.1.0.0/24")).await).expect(201);
+        assert_eq!(a_node(server, "node-1", "m1", "c1").await, 201);
+        assert_eq!(a_node(server, "node-1", "m2", "c1").await, 409);
+        let told = server.delete("/v1/nodes/node-1?dry_run=true").await;
+        let told = told.expect(200);
+        assert_eq!(told["leases_freed_total"], 1);
+        assert_eq!(told["leases_freed"][0]["attachment"]["container_id"], "c1");
+        let leases = server.get("/v1/leases?node=node-1&quarantined=false").await;
+        assert_eq!(
+            leases.expect(200)["items"].as_array().map(Vec::len),
+            Some(1)
+        );
+        let gone = server.delete("/v1/nodes/node-1").await;
+        assert_eq!(gone.expect(200), &json!({ "released": 1 }));
+        let again = server.delete("/v1/nodes/node-1").await;
+        let problem = again.expect(404);
+        assert_eq!(problem["code"], "node_not_found");
+        assert!(
+            problem["detail"]
+                .as_str()
+                .is_some_and(|text| text.contains("\"node-1\""))
+        );
+        assert_eq!(a_node(server, "node-1", "m2", "c1").await, 201);
+    })
+    .await;
+}
