@@ -33,6 +33,8 @@ const HEAD_BYTES: usize = 64 * 1024;
 const CONNECTIONS: usize = 16_384;
 /// From one round of background work to the next, on average.
 const TIDY_EVERY: Duration = Duration::from_secs(30);
+/// The same where a short quarantine is to be kept.
+const TIDY_AT_LEAST: Duration = Duration::from_millis(250);
 /// Between rounds while there is more to do.
 const TIDY_PAUSE: Duration = Duration::from_millis(50);
 
@@ -175,13 +177,14 @@ where
 
 /// Prunes, reclaims and goes on with surgery, a round at a time, until told to stop.
 async fn tidy(store: Store, settings: Settings, mut stopping: watch::Receiver<bool>) {
+    let every = (settings.quarantine / 4).clamp(TIDY_AT_LEAST, TIDY_EVERY);
     loop {
         let pause = match tidy_round(&store, &settings).await {
             Ok(true) => TIDY_PAUSE,
-            Ok(false) => jittered(TIDY_EVERY),
+            Ok(false) => jittered(every),
             Err(error) => {
                 tracing::warn!(error = %causes(&error), "background work failed; trying again later");
-                jittered(TIDY_EVERY)
+                jittered(every)
             }
         };
         if tokio::time::timeout(pause, stopped(&mut stopping))

@@ -22,7 +22,11 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts a server with the pools `v4` (10.1.0.0/24) and `v6` (fd00:1::/64), and makes the nodes.
     pub(crate) fn new() -> Self {
-        let server = Server::sqlite().expect("the server starts");
+        Self::around(Server::sqlite().expect("the server starts"))
+    }
+
+    /// The same with this server.
+    pub(crate) fn around(server: Server) -> Self {
         for (name, subnet) in [("v4", "10.1.0.0/24"), ("v6", "fd00:1::/64")] {
             create_pool(server.rest(), &json!({ "name": name, "subnet": subnet }));
         }

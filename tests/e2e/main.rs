@@ -9,3 +9,4 @@ mod nodes;
 mod outages;
 mod podman;
 mod pods;
+mod reboots;
