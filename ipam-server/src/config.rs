@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use tracing_subscriber::EnvFilter;
 
 use crate::error::{Error, Result};
 use crate::listen::{Address, Listener};
+use crate::store::Hosts;
 use crate::tokens::TokenFiles;
 
 /// Leases IP addresses to containers on every node of a cluster, out of SQL.
@@ -159,17 +159,11 @@ impl fmt::Display for DatabaseUrl {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
             return write!(f, "sqlite {}", path.display());
         }
-        let Ok(options) = self.0.parse::<PgConnectOptions>() else {
+        let Ok(hosts) = Hosts::of(&self.0) else {
             return f.write_str("a database URL that cannot be read");
         };
-        let name = options.get_database().unwrap_or("(default)");
-        match options.get_socket() {
-            Some(socket) => write!(f, "postgres {name} at {}", socket.display()),
-            None => {
-                let (host, port) = (options.get_host(), options.get_port());
-                write!(f, "postgres {name} at {host}:{port}")
-            }
-        }
+        let name = hosts.first().get_database().unwrap_or("(default)");
+        write!(f, "postgres {name} at {hosts}")
     }
 }
 
@@ -374,6 +368,10 @@ mod tests {
             .parse()
             .expect("any text");
         assert_eq!(url.to_string(), "postgres leases at db.example:5433");
+        let url: DatabaseUrl = "postgres://me:s3cret@a,b:5433/leases"
+            .parse()
+            .expect("any text");
+        assert_eq!(url.to_string(), "postgres leases at a:5432, b:5433");
     }
 
     #[test]

@@ -47,6 +47,7 @@ use time::OffsetDateTime;
 use crate::error::Result;
 
 pub(crate) use addr::Addr;
+pub(crate) use postgres::Hosts;
 
 /// The database that pools and leases are kept in. Cheap to clone.
 #[derive(Clone, Debug)]

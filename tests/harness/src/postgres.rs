@@ -1,11 +1,13 @@
 //! A throw-away PostgreSQL: `IPAM_TEST_DATABASE_URL`, or one started from the machine's own binaries.
 
-use std::ffi::OsStr;
+mod programs;
+mod standby;
+
 use std::fs::{self, File};
 use std::io::PipeWriter;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -14,6 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid, User};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
+use self::programs::{binaries, command, guard};
 use crate::require;
 
 /// How long a server may take to start or to stop.
@@ -74,6 +77,14 @@ pub struct Cluster {
 impl Cluster {
     /// Starts a server; nothing when the machine has no binaries, or no user to run them as.
     pub fn start() -> Option<Self> {
+        let cluster = Self::prepare()?;
+        cluster.initialize();
+        cluster.resume();
+        Some(cluster)
+    }
+
+    /// A folder without data, and what will remove it.
+    fn prepare() -> Option<Self> {
         let binaries = binaries()?;
         let account = if Uid::effective().is_root() {
             Some(User::from_name("postgres").ok().flatten()?)
@@ -90,17 +101,14 @@ impl Cluster {
             nix::unistd::chown(&folder, Some(user.uid), Some(user.gid)).expect("chown");
         }
         let (guard, lifeline) = guard(&folder, &binaries, account.as_ref());
-        let cluster = Self {
+        Some(Self {
             folder,
             binaries,
             account,
             server: Mutex::new(None),
             guard,
             lifeline: Some(lifeline),
-        };
-        cluster.initialize();
-        cluster.resume();
-        Some(cluster)
+        })
     }
 
     /// The URL of a fresh, empty database.
@@ -210,60 +218,6 @@ impl Drop for Cluster {
     }
 }
 
-/// A shell that waits for the end of this process, or of the cluster's value, and then stops the server and removes the
-/// folder. Nothing inside this process could do it on SIGKILL.
-fn guard(folder: &Path, binaries: &Path, account: Option<&User>) -> (Child, PipeWriter) {
-    let (waits, lifeline) = std::io::pipe().expect("a pipe");
-    let script = "trap '' INT TERM HUP
-        read -r _
-        \"$2/pg_ctl\" -D \"$1/data\" -m immediate -w stop
-        cd /
-        # An initdb that is under way goes on to write for a moment.
-        for attempt in 1 2 3 4 5 6 7 8 9 10; do rm -rf \"$1\" && break; sleep 0.5; done";
-    let guard = command(Path::new("/bin/sh"), folder, account)
-        .args(["-c", script, "guard"])
-        .args([folder, binaries])
-        .stdin(waits)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .expect("sh starts");
-    (guard, lifeline)
-}
-
-/// A command that runs in `folder` as `account`: PostgreSQL refuses to be root.
-fn command(program: &Path, folder: &Path, account: Option<&User>) -> Command {
-    let mut command = Command::new(program);
-    command.current_dir(folder).stdin(Stdio::null());
-    if let Some(user) = account {
-        command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
-    }
-    command
-}
-
-/// The folder of the newest server binaries: on PATH, or where Debian puts them.
-fn binaries() -> Option<PathBuf> {
-    let has_all = |folder: &PathBuf| {
-        ["initdb", "postgres", "pg_ctl"]
-            .iter()
-            .all(|program| folder.join(program).is_file())
-    };
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).find(has_all).or_else(|| {
-        let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
-        versions
-            .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
-            .filter(has_all)
-            .max_by_key(|folder| {
-                let version = folder.parent().and_then(Path::file_name);
-                version
-                    .and_then(OsStr::to_str)
-                    .and_then(|v| v.parse::<u32>().ok())
-            })
-    })
-}
-
 /// Creates a database on the server of `url` and answers its URL. `dbname` in the query beats the path.
 fn create(url: &str) -> String {
     let name = create_database(url);
@@ -339,6 +293,9 @@ fn on_connection<T: Send>(
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::process::Stdio;
+
     use super::*;
 
     /// The environment variable that tells the test binary to be the process that is killed.

@@ -2,6 +2,7 @@
 
 mod history;
 mod holders;
+mod hosts;
 mod intervals;
 mod leases;
 mod listing;
@@ -20,6 +21,7 @@ use super::clock::Clock;
 use super::statements::Answer;
 use crate::error::{Error, Result};
 
+pub(crate) use hosts::Hosts;
 #[cfg(test)]
 pub(crate) use open::{migrate, migrations};
 
@@ -55,6 +57,7 @@ const CONNECTIONS: u32 = 16;
 #[derive(Clone, Debug)]
 pub struct Database {
     pool: PgPool,
+    hosts: Arc<Hosts>,
     service_id: Arc<str>,
     clock: Arc<Clock>,
 }
@@ -92,19 +95,31 @@ impl Database {
     async fn start(&self, begin: &'static str) -> Answer<Tx> {
         for _ in 0..CONNECTIONS {
             let mut tx = Tx {
-                connection: self.pool.acquire().await?,
+                connection: self.connection().await?,
                 ended: false,
             };
             match tokio::time::timeout(BEGIN_LIMIT, tx.connection.execute(begin)).await {
                 Ok(Ok(_)) => return Ok(tx),
                 Ok(Err(error)) if is_dead(&error) => {
                     tracing::debug!(%error, "a connection is of no use, taking another");
+                    Box::pin(self.hosts.follow(&self.pool)).await;
                 }
                 Ok(Err(error)) => return Err(error),
                 Err(_) => tracing::debug!("a connection does not answer, taking another"),
             }
         }
         Err(sqlx::Error::PoolTimedOut)
+    }
+
+    /// A connection to the primary. While it is waited for, the primary may turn out to be another host.
+    async fn connection(&self) -> Answer<PoolConnection<Postgres>> {
+        if self.hosts.is_one() {
+            return self.pool.acquire().await;
+        }
+        tokio::select! {
+            connection = self.pool.acquire() => connection,
+            () = Box::pin(self.hosts.keep_following(&self.pool)) => Err(sqlx::Error::PoolTimedOut),
+        }
     }
 }
 

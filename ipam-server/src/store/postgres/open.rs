@@ -7,6 +7,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
+use super::hosts::Hosts;
 use super::{CONNECTIONS, Database};
 use crate::error::{Error, Result};
 
@@ -25,7 +26,7 @@ const LIFETIME: Duration = Duration::from_secs(600);
 ///
 /// Plans are made once per statement and not for each value: every statement has an index that serves it at any size, and
 /// planning costs as much as a small statement itself. The price of a random page is that of tables in memory or on flash.
-const SETTINGS: [(&str, &str); 6] = [
+pub(super) const SETTINGS: [(&str, &str); 6] = [
     ("lock_timeout", "5s"),
     ("statement_timeout", "7s"),
     ("idle_in_transaction_session_timeout", "10s"),
@@ -43,12 +44,9 @@ pub(crate) fn migrations() -> Migrator {
 
 /// Waits for the database for some seconds, applies the migrations and reads the service id.
 pub(super) async fn open(url: &str) -> Result<Database> {
-    let options: PgConnectOptions = url
-        .parse()
-        .map_err(|error| Error::Invalid(format!("database URL: {error}")))?;
-    let options = options.application_name("ipam-server");
-    let place = place(&options);
-    let mut connection = connect(&options, &place).await?;
+    let hosts = Hosts::of(url)?;
+    let place = place(&hosts);
+    let (options, mut connection) = connect(&hosts, &place).await?;
     // On a connection without time limits: an index on a big table takes its time, and so may another server that migrates.
     migrate(&mut connection, &migrations())
         .await
@@ -63,15 +61,22 @@ pub(super) async fn open(url: &str) -> Result<Database> {
         })?;
     // It has served: what becomes of it is nobody's concern.
     let _ = connection.close().await;
+    let hosts = Arc::new(hosts);
+    let known = Arc::clone(&hosts);
     let pool = PgPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(ACQUIRE_LIMIT)
         .max_lifetime(LIFETIME)
         // `begin` is the test.
         .test_before_acquire(false)
+        .before_acquire(move |_, meta| {
+            let is_present = known.is_present(meta.age);
+            Box::pin(async move { Ok(is_present) })
+        })
         .connect_lazy_with(options.options(SETTINGS));
     Ok(Database {
         pool,
+        hosts,
         service_id: service_id.into(),
         clock: Arc::default(),
     })
@@ -85,12 +90,14 @@ pub(crate) async fn migrate(
     migrations.run_direct(None, connection, false).await
 }
 
-/// Connects, and waits for a database that is not up yet.
-async fn connect(options: &PgConnectOptions, place: &str) -> Result<PgConnection> {
+/// Connects to the primary, and waits for a database that is not up yet.
+async fn connect(hosts: &Hosts, place: &str) -> Result<(PgConnectOptions, PgConnection)> {
     let give_up = Instant::now() + PATIENCE;
     loop {
+        // Without a primary the first host tells what is wrong.
+        let options = hosts.primary().await.unwrap_or(hosts.first());
         let error = match tokio::time::timeout(ACQUIRE_LIMIT, options.connect()).await {
-            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Ok(connection)) => return Ok((options.clone(), connection)),
             Ok(Err(error)) => error,
             Err(_) => sqlx::Error::PoolTimedOut,
         };
@@ -118,14 +125,8 @@ fn comes_up(error: &sqlx::Error) -> bool {
 }
 
 /// Which database that is, without the password.
-fn place(options: &PgConnectOptions) -> String {
-    let database = options.get_database().unwrap_or(options.get_username());
-    let host = options.get_socket().map_or_else(
-        || options.get_host().to_owned(),
-        |socket| socket.display().to_string(),
-    );
-    format!(
-        "PostgreSQL at {host}:{}, database {database:?}",
-        options.get_port()
-    )
+fn place(hosts: &Hosts) -> String {
+    let first = hosts.first();
+    let database = first.get_database().unwrap_or(first.get_username());
+    format!("PostgreSQL at {hosts}, database {database:?}")
 }
