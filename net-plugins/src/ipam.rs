@@ -121,7 +121,7 @@ pub fn configure(
     link::set_up(container, interface)?;
     undo.reached("set the container's interface up")?;
     if gateway(result, false).is_some() {
-        settle(container, interface)?;
+        settle(container, interface, |_| true)?;
     }
     for wanted in &result.routes {
         route::add(container, interface, &programmed(wanted, result)?)?;
@@ -161,8 +161,13 @@ pub fn programmed(wanted: &cni::Route, result: &CniResult) -> Result<Route, Erro
     })
 }
 
-/// Waits until every IPv6 address has passed duplicate address detection: before that no route may name it.
-pub fn settle(container: &Netlink, interface: &Link) -> Result<(), Error> {
+/// Waits until those of the interface's addresses that matter have passed duplicate address detection: before that no
+/// route may name them. For its own link-local address the kernel takes a second or two.
+pub fn settle(
+    container: &Netlink,
+    interface: &Link,
+    matters: impl Fn(IpNetwork) -> bool,
+) -> Result<(), Error> {
     let deadline = Instant::now() + DETECTION;
     let mut nap = Duration::from_millis(2);
     loop {
@@ -174,7 +179,7 @@ pub fn settle(container: &Netlink, interface: &Link) -> Result<(), Error> {
                 "IP address {address} on {name:?} is in use elsewhere: duplicate address detection failed"
             )));
         }
-        let Some(tentative) = addresses.iter().find(|a| a.tentative) else {
+        let Some(tentative) = addresses.iter().find(|a| a.tentative && matters(a.network)) else {
             return Ok(());
         };
         if Instant::now() > deadline {

@@ -77,8 +77,9 @@ impl<'a> Attach<'a> {
         }
         link::set_up(container, interface)?;
         undo.reached("set the container's interface up")?;
-        if plan.iter().any(|planned| planned.address.is_ipv6()) {
-            ipam::settle(container, interface)?;
+        let addresses: Vec<_> = plan.iter().map(|planned| planned.address).collect();
+        if addresses.iter().any(IpNetwork::is_ipv6) {
+            ipam::settle(container, interface, |address| addresses.contains(&address))?;
         }
         for planned in plan {
             let src = Some(planned.address.ip());

@@ -12,6 +12,7 @@ mod dhcp;
 mod failure;
 mod macvlan;
 mod routed;
+mod settling;
 mod versions;
 mod vlans;
 mod world;
