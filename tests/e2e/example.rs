@@ -1,55 +1,70 @@
-//! The example that the README shows first. In the profile of this test: what the release profile adds is speed, and a
+//! The examples that the README shows. In the profile of this test: what the release profile adds is speed, and a
 //! build of several minutes.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
-use harness::binaries;
+use harness::{binaries, require};
 use nix::unistd::User;
 use tempfile::TempDir;
 
-use crate::pods::ready;
-
 #[test]
-fn two_nodes_keeps_all_of_its_promises() {
-    if !ready() {
+fn two_nodes_keeps_all_of_its_promises_on_bridges() {
+    if !require::root() {
         return;
     }
     let said = tour(&mut Command::new(binaries::example("two-nodes")));
     assert!(!said.contains('\x1b'), "colours are for terminals");
 }
 
+#[test]
+fn two_nodes_keeps_all_of_its_promises_when_the_nodes_route() {
+    if !require::root() {
+        return;
+    }
+    let said = tour(Command::new(binaries::example("two-nodes")).arg("routed"));
+    assert!(said.contains("answers for the 4 addresses"), "{said}");
+}
+
 /// What is run as root elsewhere: the tour itself, in the user namespace that a user's run makes.
 #[test]
 fn two_nodes_needs_no_root_where_a_user_namespace_can_be_had() {
-    if !ready() {
+    if !require::root() {
         return;
     }
-    let nobody = User::from_name("nobody").expect("the user database");
-    let nobody = nobody.expect("a user nobody");
     // The target folder may be for root only.
     let folder = TempDir::with_prefix("ipam-example-").expect("a folder");
     let open = fs::Permissions::from_mode(0o777);
     fs::set_permissions(folder.path(), open).expect("its mode is set");
     let example = folder.path().join("two-nodes");
     fs::copy(binaries::example("two-nodes"), &example).expect("copied");
-    for name in ["ipam-server", "cluster-ipam"] {
+    for name in ["ipam-server", "cluster-ipam", "bridge", "routed"] {
         fs::copy(binaries::path(name), folder.path().join(name)).expect("copied");
     }
+    for kind in ["bridge", "routed"] {
+        tour(&mut as_nobody(&example, kind, folder.path()));
+    }
+}
+
+/// The tour of this kind, as its own sandbox starts it.
+fn as_nobody(example: &Path, kind: &str, folder: &Path) -> Command {
+    let nobody = User::from_name("nobody").expect("the user database");
+    let nobody = nobody.expect("a user nobody");
     let mut command = Command::new("unshare");
     command
         .uid(nobody.uid.as_raw())
         .gid(nobody.gid.as_raw())
-        .current_dir(folder.path())
-        .env("TMPDIR", folder.path())
+        .current_dir(folder)
+        .env("TMPDIR", folder)
         .args(["--user", "--map-root-user", "--net", "--mount", "--uts"])
         .args(["--pid", "--fork", "--kill-child", "--mount-proc", "--"])
         .arg(example)
-        .arg("tour")
-        .arg(folder.path());
-    tour(&mut command);
+        .args(["tour", kind])
+        .arg(folder);
+    command
 }
 
 /// What it printed. All of its promises were kept.

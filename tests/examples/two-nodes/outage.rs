@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use harness::namespaces::Namespace;
 use harness::runtime::Runtime;
-
-use crate::page::Page;
-use crate::pod::Pod;
-use crate::service::Service;
-use crate::tour::{expect_leases, start_pod};
+use harness::tour::page::Page;
+use harness::tour::pod::Pod;
+use harness::tour::service::Service;
+use harness::tour::steps::{expect_leases, start_pod};
 
 /// Where a node keeps the releases that no server has taken yet.
 const SPOOL: &str = "/var/lib/cni/cluster-ipam/spool";

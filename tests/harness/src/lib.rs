@@ -7,3 +7,4 @@ pub mod require;
 pub mod rest;
 pub mod runtime;
 pub mod server;
+pub mod tour;

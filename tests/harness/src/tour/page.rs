@@ -13,14 +13,19 @@ use std::io::{IsTerminal, stdout};
 const WIDTH: usize = 96;
 
 /// The printed tour, and how much of it was promised so far.
-pub(crate) struct Page {
+pub struct Page {
     colours: bool,
     steps: u32,
     promises: u32,
 }
 
 impl Page {
-    pub(crate) fn new() -> Self {
+    /// An empty page. Colours are for terminals, and `NO_COLOR` is respected.
+    #[expect(
+        clippy::new_without_default,
+        reason = "what it finds out is no default"
+    )]
+    pub fn new() -> Self {
         Self {
             colours: stdout().is_terminal()
                 && env::var_os("NO_COLOR").is_none_or(|it| it.is_empty()),
@@ -30,19 +35,19 @@ impl Page {
     }
 
     /// How many promises were kept.
-    pub(crate) fn promises(&self) -> u32 {
+    pub fn promises(&self) -> u32 {
         self.promises
     }
 
     /// The next step's title.
-    pub(crate) fn step(&mut self, title: &str) {
+    pub fn step(&mut self, title: &str) {
         self.steps += 1;
         let title = format!("{}. {title}", self.steps);
         println!("\n{}", self.paint("1", &title));
     }
 
     /// Running text: what is done and why.
-    pub(crate) fn say(&self, text: &str) {
+    pub fn say(&self, text: &str) {
         let mut line = String::new();
         for word in text.split_whitespace() {
             if line.len() + 1 + word.len() > WIDTH {
@@ -58,7 +63,7 @@ impl Page {
     }
 
     /// Lines printed as they are: a drawing, a file.
-    pub(crate) fn block(&self, text: &str) {
+    pub fn block(&self, text: &str) {
         println!();
         for line in text.lines() {
             println!("{}", self.paint("2", &format!("    {line}")));
@@ -67,7 +72,7 @@ impl Page {
     }
 
     /// A command that was run, or that does what was done.
-    pub(crate) fn command(&self, host: &str, command: &str) {
+    pub fn command(&self, host: &str, command: &str) {
         println!(
             "  {} {}",
             self.paint("2", &format!("{host} $")),
@@ -76,18 +81,18 @@ impl Page {
     }
 
     /// The last line.
-    pub(crate) fn end(&self, text: &str) {
+    pub fn end(&self, text: &str) {
         println!("\n  {}", self.paint("1;32", text));
     }
 
     /// Something that was checked and held.
-    pub(crate) fn promise(&mut self, text: &str) {
+    pub fn promise(&mut self, text: &str) {
         self.promises += 1;
         println!("  {} {text}", self.paint("32", "✓"));
     }
 
     /// A table with a heading.
-    pub(crate) fn table<const N: usize>(&self, heading: [&str; N], rows: &[[String; N]]) {
+    pub fn table<const N: usize>(&self, heading: [&str; N], rows: &[[String; N]]) {
         let mut widths = heading.map(|cell| cell.chars().count());
         for row in rows {
             for (width, cell) in widths.iter_mut().zip(row) {

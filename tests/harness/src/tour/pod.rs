@@ -5,24 +5,31 @@ use std::net::IpAddr;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
+use crate::namespaces::printed;
+use crate::runtime::Runtime;
 use anyhow::{Context, Result};
-use harness::namespaces::printed;
-use harness::runtime::Runtime;
 use serde_json::Value;
 
 /// A running container.
-pub(crate) struct Pod {
-    pub(crate) name: String,
-    pub(crate) node: String,
-    pub(crate) addresses: Vec<IpAddr>,
+#[derive(Debug)]
+pub struct Pod {
+    /// The container id.
+    pub name: String,
+    /// The node that it runs on.
+    pub node: String,
+    /// In the order of ADD's result.
+    pub addresses: Vec<IpAddr>,
     /// From the runtime's call of the plugin to its end.
-    pub(crate) took: Duration,
+    pub took: Duration,
     web: Child,
 }
 
 impl Pod {
     /// Starts a container: its network, then the web server in it.
-    pub(crate) fn start(runtime: &mut Runtime<'_>, name: &str) -> Result<Self> {
+    ///
+    /// # Errors
+    /// The plugin's, or why the web server does not start.
+    pub fn start(runtime: &mut Runtime<'_>, name: &str) -> Result<Self> {
         let begin = Instant::now();
         let result = runtime.start(name)?;
         let took = begin.elapsed();
@@ -41,7 +48,10 @@ impl Pod {
     }
 
     /// Stops a container as a runtime does: its processes, then its network. Answers how long the DEL took.
-    pub(crate) fn stop(mut self, runtime: &mut Runtime<'_>) -> Result<Duration> {
+    ///
+    /// # Errors
+    /// The plugin's.
+    pub fn stop(mut self, runtime: &mut Runtime<'_>) -> Result<Duration> {
         self.web.kill()?;
         self.web.wait()?;
         let begin = Instant::now();
@@ -50,7 +60,10 @@ impl Pod {
     }
 
     /// Fetches the page at an address, from inside this container.
-    pub(crate) fn fetch(&self, runtime: &Runtime<'_>, address: IpAddr) -> Result<String> {
+    ///
+    /// # Errors
+    /// When nobody answers there within ten seconds.
+    pub fn fetch(&self, runtime: &Runtime<'_>, address: IpAddr) -> Result<String> {
         let output = runtime
             .node()
             .command_in(&self.name, env::current_exe()?)

@@ -9,21 +9,27 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-const PORT: u16 = 8080;
+/// The web servers'.
+pub(super) const PORT: u16 = 8080;
 
 /// How long a container may take to answer its first request: its server has only just been started.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves one page, over both families, until killed.
-pub(crate) fn serve(name: &str) -> Result<()> {
+pub(super) fn serve(name: &str) -> Result<()> {
     let node = nix::unistd::gethostname()?;
-    let page = format!("this is {name} on {}", node.display());
+    let page = page(name, &node.to_string_lossy());
     let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, PORT))?;
     for stream in listener.incoming() {
         // A client that goes away is no reason to stop serving.
         let _ = stream.and_then(|stream| answer(stream, &page));
     }
     Ok(())
+}
+
+/// What the web server in this container says.
+pub(super) fn page(container: &str, node: &str) -> String {
+    format!("this is {container} on {node}")
 }
 
 fn answer(mut stream: TcpStream, page: &str) -> std::io::Result<()> {
@@ -43,7 +49,7 @@ fn answer(mut stream: TcpStream, page: &str) -> std::io::Result<()> {
 }
 
 /// Prints the page that the server at this address serves.
-pub(crate) fn fetch(address: &str) -> Result<()> {
+pub(super) fn fetch(address: &str) -> Result<()> {
     let address = SocketAddr::new(address.parse::<IpAddr>()?, PORT);
     let mut stream = connect(address)?;
     write!(stream, "GET / HTTP/1.1\r\nHost: {address}\r\n\r\n")?;
