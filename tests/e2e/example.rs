@@ -4,7 +4,6 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::Command;
 
 use harness::{binaries, require};
@@ -29,42 +28,58 @@ fn two_nodes_keeps_all_of_its_promises_when_the_nodes_route() {
     assert!(said.contains("answers for the 4 addresses"), "{said}");
 }
 
-/// What is run as root elsewhere: the tour itself, in the user namespace that a user's run makes.
+#[test]
+fn bgp_fabric_keeps_all_of_its_promises() {
+    if !require::root() || require::program("bird").is_none() {
+        return;
+    }
+    let said = tour(&mut Command::new(binaries::example("bgp-fabric")));
+    assert!(said.contains("later node-b has no route to it"), "{said}");
+}
+
 #[test]
 fn two_nodes_needs_no_root_where_a_user_namespace_can_be_had() {
     if !require::root() {
         return;
     }
+    for kind in ["bridge", "routed"] {
+        tour_as_nobody("two-nodes", kind);
+    }
+}
+
+#[test]
+fn bgp_fabric_needs_no_root_either() {
+    if !require::root() || require::program("bird").is_none() {
+        return;
+    }
+    tour_as_nobody("bgp-fabric", "");
+}
+
+/// What is run as root elsewhere: the tour itself, in the user namespace that a user's run makes.
+fn tour_as_nobody(name: &str, kind: &str) {
+    let nobody = User::from_name("nobody").expect("the user database");
+    let nobody = nobody.expect("a user nobody");
     // The target folder may be for root only.
     let folder = TempDir::with_prefix("ipam-example-").expect("a folder");
     let open = fs::Permissions::from_mode(0o777);
     fs::set_permissions(folder.path(), open).expect("its mode is set");
-    let example = folder.path().join("two-nodes");
-    fs::copy(binaries::example("two-nodes"), &example).expect("copied");
-    for name in ["ipam-server", "cluster-ipam", "bridge", "routed"] {
-        fs::copy(binaries::path(name), folder.path().join(name)).expect("copied");
+    let example = folder.path().join(name);
+    fs::copy(binaries::example(name), &example).expect("copied");
+    for binary in ["ipam-server", "cluster-ipam", "bridge", "routed"] {
+        fs::copy(binaries::path(binary), folder.path().join(binary)).expect("copied");
     }
-    for kind in ["bridge", "routed"] {
-        tour(&mut as_nobody(&example, kind, folder.path()));
-    }
-}
-
-/// The tour of this kind, as its own sandbox starts it.
-fn as_nobody(example: &Path, kind: &str, folder: &Path) -> Command {
-    let nobody = User::from_name("nobody").expect("the user database");
-    let nobody = nobody.expect("a user nobody");
     let mut command = Command::new("unshare");
     command
         .uid(nobody.uid.as_raw())
         .gid(nobody.gid.as_raw())
-        .current_dir(folder)
-        .env("TMPDIR", folder)
+        .current_dir(folder.path())
+        .env("TMPDIR", folder.path())
         .args(["--user", "--map-root-user", "--net", "--mount", "--uts"])
         .args(["--pid", "--fork", "--kill-child", "--mount-proc", "--"])
         .arg(example)
         .args(["tour", kind])
-        .arg(folder);
-    command
+        .arg(folder.path());
+    tour(&mut command);
 }
 
 /// What it printed. All of its promises were kept.

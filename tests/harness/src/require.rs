@@ -1,5 +1,5 @@
 //! What a test needs of the machine. What is missing is said aloud and the test skipped, but where `IPAM_TEST_REQUIRE`
-//! (comma-separated: `postgres`, `root`, …) names it, it is a failure.
+//! (comma-separated: `postgres`, `root`, `bird`, …) names it, it is a failure.
 
 use std::ffi::OsStr;
 use std::io::Write;
