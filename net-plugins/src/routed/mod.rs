@@ -28,6 +28,7 @@ impl Plugin for Routed {
 
     fn add(&self, invocation: &Invocation, conf: &NetConf) -> Result<CniResult, Error> {
         let keys = Keys::read(conf, invocation)?;
+        refuse_dhcp(conf)?;
         let ipam = Ipam::of(invocation, conf);
         ipam.require()?;
         let netns = Netns::open(&invocation.netns)?;
@@ -74,6 +75,7 @@ impl Plugin for Routed {
 
     fn status(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
         let keys = Keys::read(conf, invocation)?;
+        refuse_dhcp(conf)?;
         let ipam = Ipam::of(invocation, conf);
         ipam.require()?;
         uplink(&Netlink::host()?, &keys).map_err(|e| {
@@ -89,6 +91,18 @@ impl Plugin for Routed {
         let host = Netlink::host()?;
         let leftovers = garbage::collect(&host, &conf.name, valid);
         undo::all([ipam, leftovers, detach::collect(&host)])
+    }
+}
+
+/// A DHCP client asks over the container's link, which is made here for the address that it gets. Nor is there a server on
+/// a link that ends at the host.
+fn refuse_dhcp(conf: &NetConf) -> Result<(), Error> {
+    match conf.ipam_type() {
+        "dhcp" => Err(Error::invalid_config(
+            "ipam type \"dhcp\" cannot serve routed, which needs the address before there is a link to ask over; \
+             bridge and macvlan make the link first",
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::world::{Host, Namespace, ready};
+use crate::world::{Host, Namespace, ready, with};
 
 /// A process that ends with this value.
 struct Daemon(Child);
@@ -104,4 +104,29 @@ fn macvlan_and_bridge_get_their_address_from_a_dhcp_server() {
     host.net.ip("link set up0 master br0");
     let conf = json!({ "cniVersion": "1.0.0", "name": "other", "type": "bridge", "bridge": "br0", "ipam": ipam });
     attaches("bridge", &host, &conf);
+}
+
+#[test]
+fn routed_refuses_dhcp_before_anything_is_made() {
+    if !ready() {
+        return;
+    }
+    let host = Host::new();
+    let pod = host.container();
+    let folder = tempfile::tempdir().unwrap();
+    let (_client, ipam) = client(&host, folder.path());
+    let conf = json!({ "cniVersion": "1.1.0", "name": "net", "type": "routed", "ipam": ipam });
+    let before = host.snapshot();
+    let call = host.call("routed", &pod);
+    for command in ["ADD", "STATUS"] {
+        let (code, told) = call.fail(command, &conf);
+        assert_eq!(code, 7, "{told}");
+        let reason = "ipam type \"dhcp\" cannot serve routed, which needs the address before there is a link";
+        assert!(told.starts_with(reason), "{told}");
+    }
+    host.assert_like(&before, "after the refusals");
+    assert_eq!(host.net.sysctl("ipv4/ip_forward"), "0");
+    assert_eq!(pod.link("eth0"), Value::Null);
+    // DEL goes to the IPAM plugin, and Debian's knows no newer version.
+    call.del(&with(&conf, json!({ "cniVersion": "1.0.0" })));
 }
