@@ -200,11 +200,17 @@ pub fn settle(
 /// Turns forwarding on for the families of these addresses. It stays on when the ADD fails: others may rely on it by
 /// then.
 pub fn enable_forwarding(host: &Netlink, addresses: &[IpNetwork]) -> Result<(), Error> {
+    if let Some(address) = addresses.iter().find(|address| address.is_ipv6()) {
+        let key = "ipv6/conf/all/forwarding";
+        if sysctl::read(host, key)?.is_none() {
+            return Err(Error::internal(format!(
+                "the kernel has no IPv6, which {address} needs"
+            )));
+        }
+        sysctl::write(host, key, "1")?;
+    }
     if addresses.iter().any(IpNetwork::is_ipv4) {
         sysctl::write(host, "ipv4/ip_forward", "1")?;
-    }
-    if addresses.iter().any(IpNetwork::is_ipv6) {
-        sysctl::write(host, "ipv6/conf/all/forwarding", "1")?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ mod attachments;
 mod cluster;
 mod containerd;
 mod example;
+mod ipvlan;
 mod mix;
 mod nodes;
 mod outages;

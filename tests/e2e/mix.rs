@@ -154,7 +154,7 @@ fn ours_attaches(mut plugin: Value) {
 
 /// As [`attaches`], with the plugin from Debian.
 #[track_caller]
-fn debians_attaches(mut plugin: Value) {
+pub(crate) fn debians_attaches(mut plugin: Value) {
     let kind = plugin["type"].as_str().expect("a type").to_owned();
     if ready() && require::program(&kind).is_some() {
         let file = format!("{MAIN_PLUGINS}/{kind}");

@@ -10,6 +10,7 @@ mod chained;
 mod concurrency;
 mod dhcp;
 mod failure;
+mod families;
 mod macvlan;
 mod routed;
 mod settling;

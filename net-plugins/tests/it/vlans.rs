@@ -1,17 +1,28 @@
 //! VLANs. A kernel without VLAN filtering runs these tests in User-Mode Linux, see [`the_tests_here_pass_in_user_mode_linux`].
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
+use harness::uml;
 use serde_json::{Value, json};
 
 use crate::failure::fail_after_every_step;
 use crate::world::{Host, port, ready, run, with};
 
-/// Set inside User-Mode Linux.
-const INSIDE: &str = "IPAM_TEST_INSIDE_UML";
+/// What the tests here need of the kernel.
+const MODULES: [&str; 12] = [
+    "lib/crc-ccitt",
+    "net/ipv6/ipv6",
+    "net/llc/llc",
+    "net/802/stp",
+    "net/802/garp",
+    "net/802/mrp",
+    "net/8021q/8021q",
+    "net/bridge/bridge",
+    "net/netfilter/nfnetlink",
+    "net/netfilter/nf_tables",
+    "drivers/net/veth",
+    "drivers/net/macvlan",
+];
 
 /// Whether this kernel has VLANs. When it has not, another test runs the one that asks in a kernel that has.
 fn has_vlans() -> bool {
@@ -33,82 +44,18 @@ fn has_vlans() -> bool {
     if !has {
         eprintln!("this kernel has no VLAN filtering: run in User-Mode Linux instead");
     }
-    assert!(has || std::env::var(INSIDE).is_err());
+    assert!(has || !uml::is_inside());
     has
 }
 
 #[test]
 fn the_tests_here_pass_in_user_mode_linux() {
-    if has_vlans() || !ready() || std::env::var(INSIDE).is_ok() {
+    if has_vlans() || !ready() || uml::is_inside() {
         return;
     }
-    let program = Path::new("/usr/bin/linux.uml");
-    if !program.exists() {
-        harness::require::skip("uml", "the package user-mode-linux is not installed");
-        return;
+    if let Some(tests) = uml::run_tests("vlans::", &MODULES, &[]).unwrap() {
+        assert!(tests.contains("test result: ok. 6 passed"), "{tests}");
     }
-    let folder = tempfile::tempdir().unwrap();
-    let init = folder.path().join("init");
-    fs::write(&init, boot_script()).unwrap();
-    fs::set_permissions(&init, fs::Permissions::from_mode(0o755)).unwrap();
-    let output = Command::new(program)
-        .args([
-            "mem=512M",
-            "loglevel=1",
-            "rootfstype=hostfs",
-            "rootflags=/",
-            "ro",
-            "con=null",
-            "con0=null,fd:1",
-        ])
-        .arg(format!("init={}", init.display()))
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    let (_, tests) = text
-        .split_once("TESTS BEGIN")
-        .unwrap_or_else(|| panic!("no boot: {text}"));
-    assert!(tests.contains("test result: ok. 6 passed"), "{tests}");
-}
-
-/// The first process of User-Mode Linux: it loads the modules, runs the tests of this file, and ends. `/tmp` stays the
-/// machine's, since the tests may have been built there.
-fn boot_script() -> String {
-    let tests = std::env::current_exe().unwrap();
-    // Each after those that it needs.
-    let modules = [
-        "lib/crc-ccitt",
-        "net/ipv6/ipv6",
-        "net/llc/llc",
-        "net/802/stp",
-        "net/802/garp",
-        "net/802/mrp",
-        "net/8021q/8021q",
-        "net/bridge/bridge",
-        "net/netfilter/nfnetlink",
-        "net/netfilter/nf_tables",
-        "drivers/net/veth",
-        "drivers/net/macvlan",
-    ];
-    format!(
-        "#!/bin/sh
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin TMPDIR=/mnt {INSIDE}=1
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
-mount -t tmpfs tmpfs /run
-mount -t tmpfs tmpfs /mnt
-for module in {}; do
-    busybox insmod /usr/lib/uml/modules/*/kernel/$module.ko
-done
-echo TESTS BEGIN
-{} vlans:: --test-threads=1 --color=never 2>&1
-echo o > /proc/sysrq-trigger
-sleep 10
-",
-        modules.join(" "),
-        tests.display()
-    )
 }
 
 fn conf(host: &Host, more: Value) -> Value {

@@ -11,6 +11,9 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 
+/// Names a folder in which the binaries are built already: where cargo cannot run, in another kernel.
+pub const FOLDER: &str = "IPAM_TEST_BINARIES";
+
 /// The folder with the built binaries.
 ///
 /// # Errors
@@ -52,6 +55,9 @@ fn built(name: &Path) -> PathBuf {
 /// Examples are built too because they are what needs the dev-dependencies: so cargo chooses the same features for every
 /// crate as it does for `cargo test` at the root, and builds none of them twice.
 fn build() -> Result<PathBuf> {
+    if let Some(folder) = env::var_os(FOLDER) {
+        return Ok(folder.into());
+    }
     let folder = profile_folder()?;
     let target = folder.parent().context("a profile's folder has a parent")?;
     let name = folder

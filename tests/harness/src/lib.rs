@@ -8,3 +8,4 @@ pub mod rest;
 pub mod runtime;
 pub mod server;
 pub mod tour;
+pub mod uml;
