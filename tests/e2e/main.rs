@@ -11,3 +11,4 @@ mod outages;
 mod podman;
 mod pods;
 mod reboots;
+mod undone;
