@@ -329,22 +329,26 @@ fn neighbours_are_told_about_the_new_holder_of_an_address() {
     }
     let host = Host::new();
     let (neighbour, old, new) = (host.container(), host.container(), host.container());
-    let of = |address: &str| conf(json!({"type": "static", "addresses": [{"address": address}]}));
-    host.call("bridge", &neighbour)
-        .id("n")
-        .add(&of("10.9.0.9/24"));
-    let conf = of("10.9.0.5/24");
+    let of = |number: u8| {
+        conf(json!({"type": "static", "addresses": [
+            {"address": format!("10.9.0.{number}/24")}, {"address": format!("fd00:9::{number}/64")}
+        ]}))
+    };
+    host.call("bridge", &neighbour).id("n").add(&of(9));
+    let conf = of(5);
     let call = host.call("bridge", &old);
     call.add(&conf);
-    assert!(neighbour.reaches("10.9.0.5"));
+    let addresses = ["10.9.0.5", "fd00:9::5"];
+    for address in addresses {
+        assert!(neighbour.reaches(address));
+    }
     call.del(&conf);
     host.call("bridge", &new).id("c2").add(&conf);
     // Without an announcement the neighbour would go on sending to the old hardware address for seconds.
     let mac = new.link("eth0")["address"].as_str().unwrap().to_owned();
     std::thread::sleep(std::time::Duration::from_millis(100));
-    assert!(
-        neighbour.ip("neigh show 10.9.0.5").contains(&mac),
-        "{}",
-        neighbour.ip("neigh")
-    );
+    for address in addresses {
+        let known = neighbour.ip(&format!("neigh show {address}"));
+        assert!(known.contains(&mac), "{address}: {known}");
+    }
 }
