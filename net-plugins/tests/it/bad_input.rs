@@ -141,16 +141,55 @@ fn an_interface_name_that_is_taken_is_left_alone() {
     let pod = host.container();
     pod.ip("link add eth0 type veth peer name other");
     let before = host.snapshot();
-    let (_, told) = host
-        .call("bridge", &pod)
-        .fail("ADD", &bridge(host.host_local(&["10.9.0.0/24"])));
-    assert!(
-        told.starts_with(r#"container veth name ("eth0") peer provided ("veth"#),
-        "{told}"
-    );
-    assert!(told.contains("already exists"), "{told}");
-    host.assert_like(&before, "after the refusal");
-    assert!(pod.link("eth0").is_object());
+    for plugin in ["bridge", "routed"] {
+        let (_, told) = host
+            .call(plugin, &pod)
+            .fail("ADD", &bridge(host.host_local(&["10.9.0.0/24"])));
+        assert!(
+            told.starts_with(r#"container veth name ("eth0") peer provided ("veth"#),
+            "{told}"
+        );
+        assert!(told.contains("already exists"), "{told}");
+        host.assert_like(&before, "after the refusal");
+        assert!(pod.link("eth0").is_object());
+    }
+}
+
+#[test]
+fn the_link_that_a_network_goes_out_by_must_be_there() {
+    if !ready() {
+        return;
+    }
+    let host = Host::new();
+    let pod = host.container();
+    let before = host.snapshot();
+    for (plugin, key) in [("macvlan", "master"), ("routed", "uplink")] {
+        let conf = bridge(host.host_local(&["10.9.0.0/24"]));
+        for (link, code, text) in [
+            (
+                "up7",
+                999,
+                r#"Link not found; there is no link "up7" in the host"#.to_owned(),
+            ),
+            (
+                "a-name-that-is-too-long",
+                7,
+                format!(
+                    r#"{key}: interface name "a-name-that-is-too-long" is too long (at most 15 bytes)"#
+                ),
+            ),
+        ] {
+            let conf = with(&conf, json!({ key: link }));
+            let (got, told) = host.call(plugin, &pod).fail("ADD", &conf);
+            assert_eq!(got, code, "{plugin}: {told}");
+            assert!(told.starts_with(&text), "{plugin}: {told}");
+        }
+    }
+    let call = host.call("routed", &pod).ifname("a-name-that-is-too-long");
+    let (code, told) = call.fail("ADD", &bridge(host.host_local(&["10.9.0.0/24"])));
+    assert_eq!(code, 4, "{told}");
+    assert!(told.contains("interface name is too long"), "{told}");
+    host.assert_like(&before, "after the refusals");
 }
 
 #[test]
