@@ -4,8 +4,8 @@ WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked -p ipam-server && \
-    cp target/release/ipam-server /usr/local/bin/
+    cargo build --profile dist --locked -p ipam-server && \
+    cp target/dist/ipam-server /usr/local/bin/
 
 FROM debian:12-slim
 RUN useradd --system --create-home --home-dir /var/lib/ipam ipam
