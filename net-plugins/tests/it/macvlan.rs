@@ -233,7 +233,7 @@ fn a_network_without_addresses_is_added_and_checked() {
     let call = host.call("macvlan", &pod);
     let result = call.add(&conf);
     assert_eq!(result.get("ips"), None);
-    assert_eq!(pod.link("eth0")["operstate"], "UP");
+    assert!(pod.is_up("eth0"));
     call.check(&conf, &result);
     pod.ip("link del eth0");
     assert!(

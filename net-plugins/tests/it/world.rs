@@ -87,6 +87,12 @@ impl Namespace {
         found.cloned().unwrap_or_default()
     }
 
+    /// Whether a link was set up; its operational state follows a moment later.
+    pub(crate) fn is_up(&self, link: &str) -> bool {
+        let flags = self.link(link)["flags"].clone();
+        flags.as_array().unwrap().contains(&json!("UP"))
+    }
+
     /// The addresses of a link, with prefix lengths, without the kernel's own link-local ones.
     pub(crate) fn addresses(&self, link: &str) -> Vec<String> {
         let found = self.ip_json(&format!("addr show dev {link}"));
