@@ -7,6 +7,7 @@ mod plans;
 mod schema;
 pub(super) mod stage;
 mod values;
+mod work;
 
 use tempfile::TempDir;
 

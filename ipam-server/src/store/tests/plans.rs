@@ -133,9 +133,9 @@ fn functions() -> impl Iterator<Item = &'static str> {
     let text = include_str!("../statements.rs");
     let traits = text.split_once("pub(crate) trait PoolStatements");
     let (_, traits) = traits.expect("the first of the traits");
-    traits
-        .split("    fn ")
-        .skip(1)
+    [traits, include_str!("../statements/nodes.rs")]
+        .into_iter()
+        .flat_map(|traits| traits.split("    fn ").skip(1))
         .filter_map(|rest| rest.split(['(', '<']).next())
 }
 
