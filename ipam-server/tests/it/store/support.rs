@@ -1,6 +1,8 @@
 //! The words that the tests of the store are written in.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ipam_api::{
@@ -10,6 +12,7 @@ use ipam_api::{
 use ipam_server::store::{Cursor, Granted, LeaseFilter, Releasing, Store};
 use ipam_server::{Error, Result};
 use sqlx::{Connection, PgConnection, SqliteConnection};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Runs a test on an SQLite file of its own.
 pub(crate) async fn on_sqlite(test: impl AsyncFn(Store, String)) {
@@ -216,29 +219,23 @@ pub(crate) fn issued(boot: &str, at: i64, claim: Claim) -> Claim {
     }
 }
 
-/// How often a verb is sent again when no connection was to be had. These tests go around the server's queue, so that more
-/// tasks than connections wait; on a busy machine some wait for too long. Any other failure counts at once.
-const TRIES: usize = 5;
+/// How many verbs are under way at once on one database, as behind the server's queue: more tasks than connections would
+/// wait for one, and on a busy machine some for too long.
+const LANES: usize = 12;
 
-fn is_crowded<T>(answer: &Result<T>) -> bool {
-    let source = match answer {
-        Err(Error::Unavailable { source, .. }) => source,
-        _ => return false,
+/// A turn at the store.
+async fn turn(store: &Store) -> OwnedSemaphorePermit {
+    static LANES_OF: Mutex<BTreeMap<String, Arc<Semaphore>>> = Mutex::new(BTreeMap::new());
+    let lanes = {
+        let mut all = LANES_OF.lock().unwrap_or_else(PoisonError::into_inner);
+        let service = all.entry(store.service_id().to_owned());
+        Arc::clone(service.or_insert_with(|| Arc::new(Semaphore::new(LANES))))
     };
-    matches!(source, Some(sqlx::Error::PoolTimedOut))
+    lanes.acquire_owned().await.expect("it is never closed")
 }
 
 pub(crate) async fn allocate(store: &Store, claim: &Claim) -> Result<Granted> {
-    for _ in 1..TRIES {
-        let answer = allocate_once(store, claim).await;
-        if !is_crowded(&answer) {
-            return answer;
-        }
-    }
-    allocate_once(store, claim).await
-}
-
-async fn allocate_once(store: &Store, claim: &Claim) -> Result<Granted> {
+    let _turn = turn(store).await;
     let mut answers = store.allocate(std::slice::from_ref(claim)).await;
     assert_eq!(answers.len(), 1, "one answer for one claim");
     answers.remove(0)
@@ -289,19 +286,10 @@ pub(crate) fn del_issued(boot: &str, at: i64, container: &str) -> Releasing {
 
 /// Releases one attachment; how many leases that freed.
 pub(crate) async fn release(store: &Store, releasing: Releasing) -> u64 {
-    for _ in 1..TRIES {
-        let answer = release_once(store, &releasing).await;
-        if !is_crowded(&answer) {
-            return answer.expect("a release succeeds");
-        }
-    }
-    (release_once(store, &releasing).await).expect("a release succeeds")
-}
-
-async fn release_once(store: &Store, releasing: &Releasing) -> Result<u64> {
-    let mut answers = store.release(std::slice::from_ref(releasing)).await;
+    let _turn = turn(store).await;
+    let mut answers = store.release(std::slice::from_ref(&releasing)).await;
     assert_eq!(answers.len(), 1, "one answer for one release");
-    answers.remove(0)
+    answers.remove(0).expect("a release succeeds")
 }
 
 pub(crate) fn gc(valid: &[&str]) -> GcRequest {
@@ -331,12 +319,7 @@ pub(crate) fn gc_issued(boot: &str, at: i64, valid: &[&str]) -> GcRequest {
 }
 
 pub(crate) async fn collect(store: &Store, gc: &GcRequest) -> u64 {
-    for _ in 1..TRIES {
-        let answer = store.collect(gc).await;
-        if !is_crowded(&answer) {
-            return answer.expect("the gc succeeds");
-        }
-    }
+    let _turn = turn(store).await;
     store.collect(gc).await.expect("the gc succeeds")
 }
 
