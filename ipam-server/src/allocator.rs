@@ -18,6 +18,9 @@ const LONGEST_DEADLINE: Duration = Duration::from_secs(60);
 const POSTGRES_CLAIMS: usize = 8;
 const POSTGRES_RELEASES: usize = 4;
 
+/// The most releases that one request lists. All of them wait, or none: a smaller queue would never serve such a list.
+pub(crate) const RELEASES_MAX: usize = 1_000;
+
 /// Where claims and releases wait for their transaction.
 pub(crate) struct Allocator {
     claims: Gather<Claim>,
@@ -25,7 +28,7 @@ pub(crate) struct Allocator {
 }
 
 impl Allocator {
-    /// `bound`: how many claims, and how many releases, may wait.
+    /// `bound`: how many claims, and how many releases, may wait; of these at least one list.
     pub(crate) fn new(store: &Store, bound: usize) -> Self {
         let (claims, releases) = match store {
             Store::Postgres(_) => (POSTGRES_CLAIMS, POSTGRES_RELEASES),
@@ -33,7 +36,7 @@ impl Allocator {
         };
         Self {
             claims: Gather::new(store.clone(), bound, claims),
-            releases: Gather::new(store.clone(), bound, releases),
+            releases: Gather::new(store.clone(), bound.max(RELEASES_MAX), releases),
         }
     }
 

@@ -9,6 +9,7 @@ use ipam_api::{
 };
 
 use super::error::{Failure, Result};
+use crate::allocator::RELEASES_MAX;
 use crate::store::Cursor;
 
 /// The longest name of a cluster, node, network, vrf or pool, and the longest text of a pod: DNS' limit.
@@ -19,7 +20,6 @@ const ENTRIES: usize = 16;
 const POOLS_PER_ENTRY: usize = 16;
 const WANTED: usize = 16;
 const CHECKED: usize = 64;
-const RELEASES: usize = 1_000;
 const VALID: usize = 100_000;
 /// Ranges, exclusions or routes of a pool.
 const PARTS: usize = 10_000;
@@ -52,7 +52,7 @@ pub(super) fn claim(claim: &Claim) -> Result<()> {
 /// `POST /v1/release`.
 pub(super) fn release(request: &ReleaseRequest) -> Result<()> {
     optional_text("boot_id", request.boot_id.as_deref())?;
-    count("attachments", request.attachments.len(), 0, RELEASES)?;
+    count("attachments", request.attachments.len(), 0, RELEASES_MAX)?;
     for (index, one) in request.attachments.iter().enumerate() {
         let at = format!("attachments[{index}].");
         attachment(&at, &one.attachment())?;

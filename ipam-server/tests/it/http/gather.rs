@@ -121,16 +121,23 @@ async fn a_full_queue_is_told_at_once() {
             .contains("the queue is full")
     );
     assert!(begun.elapsed() < Duration::from_millis(500));
-    // All of a list or nothing.
-    let list = ["a", "b", "c"].map(|name| super::attachment("node-1", name));
-    let list = server
-        .post("/v1/release", json!({ "attachments": list }))
-        .await;
+    // The longest list has room in the smallest queue: its sender could not know that it must be cut. All of it or nothing.
+    let list = |start: &str| {
+        let list: Vec<_> = (0..1_000)
+            .map(|n| super::attachment("node-1", &format!("{start}{n}")))
+            .collect();
+        json!({ "attachments": list })
+    };
+    let first = send(&server, "/v1/release", list("a"));
+    sleep(ARRIVED).await;
+    let second = server.post("/v1/release", list("b")).await;
     assert!(
-        list.problem(503, "unavailable")
+        second
+            .problem(503, "unavailable")
             .contains("the queue is full")
     );
     writer.unlock().await;
+    first.await.expect("answered").expect(200);
     for answer in waiting {
         answer.await.expect("answered").expect(201);
     }
