@@ -203,3 +203,42 @@ async fn a_gc_without_an_order_spares_what_was_claimed_after_it_arrived() {
     assert_eq!(store.audit().await.expect("audited"), [""; 0]);
     store.close().await;
 }
+
+#[tokio::test]
+async fn a_reclaim_that_waited_for_a_sign_of_life_frees_nothing() {
+    let Some((store, mut connection)) = stage().await else {
+        return;
+    };
+    let from = |boot: &str, container: &str| Claim {
+        machine_id: Some("m1".to_owned()),
+        boot_id: Some(boot.to_owned()),
+        issued: Some(1),
+        ..claim(container, None)
+    };
+    one(&store, from("boot", "c")).await.expect("leased");
+    one(&store, from("next", "another")).await.expect("leased");
+    store.reclaim(Duration::ZERO).await.expect("quarantined");
+    // What a claim of the container leaves, held until the reclaim waits for it.
+    for statement in [
+        "begin",
+        "update attachment set claim_boot = 'next' where container_id = 'c'",
+        "update pool_counter set leased = 2, quarantined = 0",
+        "update lease set quarantined_until = null",
+    ] {
+        (sqlx::query(statement).execute(&mut connection))
+            .await
+            .expect(statement);
+    }
+    let interfere = async {
+        waits(&mut connection).await;
+        (sqlx::query("commit").execute(&mut connection))
+            .await
+            .expect("commits");
+    };
+    let (freed, ()) = tokio::join!(store.reclaim(Duration::ZERO), interfere);
+    freed.expect("reclaimed");
+    let usage = store.pool("p").await.expect("shown").pool.usage;
+    assert_eq!((usage.leased, usage.quarantined), (2, 0));
+    assert_eq!(store.audit().await.expect("audited"), [""; 0]);
+    store.close().await;
+}
