@@ -14,6 +14,21 @@ use anyhow::{Context, Result, bail};
 /// Names a folder in which the binaries are built already: where cargo cannot run, in another kernel.
 pub const FOLDER: &str = "IPAM_TEST_BINARIES";
 
+/// The profile of what is shipped, and so of what is measured.
+const SHIPPED: &str = "release";
+
+/// The folder with the binaries as they are shipped, built now if they are not: for measurements, whatever profile the
+/// caller was built in.
+///
+/// # Errors
+/// What cargo said when the build failed.
+pub fn shipped() -> Result<PathBuf> {
+    let folder = profile_folder()?;
+    let target = folder.parent().context("a profile's folder has a parent")?;
+    cargo_build(target, SHIPPED, &["--bins"])?;
+    Ok(target.join(SHIPPED))
+}
+
 /// The folder with the built binaries.
 ///
 /// # Errors
@@ -64,6 +79,13 @@ fn build() -> Result<PathBuf> {
         .file_name()
         .and_then(|name| name.to_str())
         .context("a profile's folder has a name")?;
+    // The folder of the profile `dev` has another name than the profile.
+    let profile = if name == "debug" { "dev" } else { name };
+    cargo_build(target, profile, &["--bins", "--examples"])?;
+    Ok(folder)
+}
+
+fn cargo_build(target: &Path, profile: &str, what: &[&str]) -> Result<()> {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (variable, _) in env::vars_os() {
         if variable.to_str().is_some_and(is_of_this_package) {
@@ -71,10 +93,9 @@ fn build() -> Result<PathBuf> {
         }
     }
     let output = command
-        .args(["build", "--quiet", "--workspace", "--bins", "--examples"])
-        .arg("--profile")
-        // The folder of the profile `dev` has another name than the profile.
-        .arg(if name == "debug" { "dev" } else { name })
+        .args(["build", "--quiet", "--workspace"])
+        .args(what)
+        .args(["--profile", profile])
         .arg("--target-dir")
         .arg(target)
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
@@ -87,7 +108,7 @@ fn build() -> Result<PathBuf> {
             String::from_utf8_lossy(&output.stderr)
         );
     }
-    Ok(folder)
+    Ok(())
 }
 
 /// Whether cargo set this variable for the test. Build scripts that look at their own package's (ring's does) would be

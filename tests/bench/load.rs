@@ -1,0 +1,216 @@
+//! Clients that claim, each on a kept connection and one claim after the other.
+//!
+//! It shares the machine's cores with what it measures, so it does as little as it can: plain HTTP/1.1 on sockets, out of
+//! prepared text, on one thread.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::samples::Samples;
+
+/// How long clients go on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Until {
+    /// So many claims in all.
+    Count(u64),
+    /// So long.
+    Time(Duration),
+}
+
+/// What came of it. Every claim was granted, or there is an error instead.
+#[derive(Debug)]
+pub(crate) struct Claims {
+    pub(crate) granted: u64,
+    pub(crate) took: Duration,
+    /// From sending a claim to having its answer, in milliseconds.
+    pub(crate) latencies: Samples,
+}
+
+impl Claims {
+    pub(crate) fn per_second(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+        let granted = self.granted as f64;
+        granted / self.took.as_secs_f64()
+    }
+}
+
+/// Lets `clients` claim addresses of a pool, each for a container that nobody has heard of.
+pub(crate) fn claims(
+    address: SocketAddr,
+    pool: &str,
+    clients: usize,
+    until: Until,
+) -> Result<Claims> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(run(address, pool, clients, until))
+}
+
+async fn run(address: SocketAddr, pool: &str, clients: usize, until: Until) -> Result<Claims> {
+    let mut connections = Vec::new();
+    for _ in 0..clients {
+        let connection = TcpStream::connect(address).await?;
+        connection.set_nodelay(true)?;
+        connections.push(connection);
+    }
+    let begin = Instant::now();
+    let tickets = Arc::new(Tickets::new(until, begin));
+    let mut tasks = JoinSet::new();
+    for (number, connection) in connections.into_iter().enumerate() {
+        let client = Client {
+            connection,
+            request: Request::new(pool, number),
+            answer: Vec::with_capacity(4096),
+        };
+        tasks.spawn(client.run(tickets.clone()));
+    }
+    let mut all = Vec::new();
+    while let Some(ended) = tasks.join_next().await {
+        all.extend(ended??);
+    }
+    Ok(Claims {
+        granted: all.len() as u64,
+        took: begin.elapsed(),
+        latencies: all.into_iter().collect(),
+    })
+}
+
+/// Who may still claim.
+struct Tickets {
+    given: AtomicU64,
+    until: Until,
+    begin: Instant,
+}
+
+impl Tickets {
+    fn new(until: Until, begin: Instant) -> Self {
+        Self {
+            given: AtomicU64::new(0),
+            until,
+            begin,
+        }
+    }
+
+    fn next(&self, now: Instant) -> bool {
+        match self.until {
+            Until::Count(count) => self.given.fetch_add(1, Ordering::Relaxed) < count,
+            Until::Time(time) => now - self.begin < time,
+        }
+    }
+}
+
+struct Client {
+    connection: TcpStream,
+    request: Request,
+    answer: Vec<u8>,
+}
+
+impl Client {
+    async fn run(mut self, tickets: Arc<Tickets>) -> Result<Vec<f64>> {
+        let mut latencies = Vec::new();
+        let mut now = Instant::now();
+        while tickets.next(now) {
+            let sent = now;
+            self.connection.write_all(self.request.next()).await?;
+            self.read().await?;
+            now = Instant::now();
+            latencies.push((now - sent).as_secs_f64() * 1e3);
+        }
+        Ok(latencies)
+    }
+
+    /// Reads one answer, which must be 201.
+    async fn read(&mut self) -> Result<()> {
+        self.answer.clear();
+        let mut whole = None;
+        while whole.is_none_or(|length| self.answer.len() < length) {
+            let read = self.connection.read_buf(&mut self.answer).await?;
+            ensure!(read > 0, "the server closed the connection");
+            if whole.is_none() {
+                whole = length(&self.answer)?;
+            }
+        }
+        if !self.answer.starts_with(b"HTTP/1.1 201 ") {
+            bail!(
+                "a claim was answered {}",
+                String::from_utf8_lossy(&self.answer)
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The length of an answer, head and body, once its head is there.
+fn length(answer: &[u8]) -> Result<Option<usize>> {
+    const NAME: &[u8] = b"\r\ncontent-length: ";
+    let Some(head) = find(answer, b"\r\n\r\n") else {
+        return Ok(None);
+    };
+    let at = find(&answer[..head], NAME).context("an answer without a length")?;
+    let digits = answer[at + NAME.len()..]
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit());
+    let body = digits.fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0'));
+    Ok(Some(head + 4 + body))
+}
+
+fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part)
+}
+
+/// A request whose number is written over in place: all have the same length.
+struct Request {
+    text: Vec<u8>,
+    /// Where the container's number is, and where the verb's `issued`.
+    places: [usize; 2],
+    number: u64,
+}
+
+/// Digits of a number.
+const DIGITS: usize = 16;
+/// Containers that have been claimed for, by any run of this process.
+static CONTAINERS: AtomicU64 = AtomicU64::new(1_000_000_000_000_000);
+
+impl Request {
+    /// All that the plugin would send. A node's clients share its identity.
+    fn new(pool: &str, client: usize) -> Self {
+        let node = client % 10;
+        let digits = "0".repeat(DIGITS);
+        let body = format!(
+            r#"{{"attachment":{{"cluster":"default","node":"bench-{node}","network":"bench","container_id":"{digits}","#
+        ) + &format!(
+            r#""ifname":"eth0"}},"machine_id":"machine-{node}","boot_id":"boot-{node}","issued":{digits},"#
+        ) + &format!(r#""entries":[{{"pools":["{pool}"]}}],"deadline_ms":10000}}"#);
+        let text = format!(
+            "POST /v1/leases HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let places = text.match_indices(&digits).map(|(place, _)| place);
+        let places: Vec<_> = places.collect();
+        Self {
+            places: [places[0], places[1]],
+            text: text.into_bytes(),
+            number: 0,
+        }
+    }
+
+    fn next(&mut self) -> &[u8] {
+        self.number = CONTAINERS.fetch_add(1, Ordering::Relaxed);
+        for place in self.places {
+            let mut rest = self.number;
+            for digit in self.text[place..place + DIGITS].iter_mut().rev() {
+                *digit = b'0' + u8::try_from(rest % 10).unwrap_or_default();
+                rest /= 10;
+            }
+        }
+        &self.text
+    }
+}

@@ -1,0 +1,65 @@
+//! `cargo bench`: every row of the speed table, ours beside the peer, alternating in the same run.
+//!
+//! `cargo bench -- --help` tells the options. Everything runs on this machine alone: PostgreSQL, the server, the nodes
+//! (as namespaces) and the load are started here and gone at the end. After each benchmark the accounting is checked.
+
+mod cpu;
+mod held;
+mod host_local;
+mod lab;
+mod load;
+mod machine;
+mod options;
+mod pgbench;
+mod plugin;
+mod report;
+mod row;
+mod samples;
+mod service;
+mod throughput;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use lab::Lab;
+use options::Options;
+use row::Row;
+
+/// A benchmark: the rows that it measures, and how.
+struct Benchmark {
+    rows: &'static [&'static str],
+    run: fn(&Lab) -> Result<Vec<Row>>,
+}
+
+const BENCHMARKS: [Benchmark; 2] = [
+    Benchmark {
+        rows: throughput::ROWS,
+        run: throughput::run,
+    },
+    Benchmark {
+        rows: held::ROWS,
+        run: held::run,
+    },
+];
+
+fn main() -> Result<ExitCode> {
+    let options = match Options::read(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(said) => {
+            writeln!(std::io::stdout(), "{said}")?;
+            return Ok(ExitCode::from(2));
+        }
+    };
+    let lab = Lab::open(&options)?;
+    let mut rows = Vec::new();
+    for benchmark in &BENCHMARKS {
+        if benchmark.rows.iter().any(|row| options.wants(row)) {
+            let measured = (benchmark.run)(&lab)?;
+            rows.extend(measured.into_iter().filter(|row| options.wants(row.id)));
+        }
+    }
+    report::print(options.form, &machine::describe(&lab)?, &rows)?;
+    Ok(ExitCode::SUCCESS)
+}

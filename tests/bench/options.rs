@@ -1,0 +1,60 @@
+//! What the command line asks for.
+
+/// How the result is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Table,
+    Json,
+    Markdown,
+}
+
+/// The command line.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) form: Form,
+    /// A first look: fewer and shorter measurements, and nothing that takes minutes.
+    pub(crate) quick: bool,
+    /// Beginnings of row names; empty is all of them.
+    pub(crate) only: Vec<String>,
+}
+
+const HELP: &str = "\
+cargo bench -- [--quick] [--only ROW]… [--json | --markdown]
+
+  --quick       a first look within two minutes: fewer samples, no million leases
+  --only ROW    only the rows whose names begin so; may be repeated
+  --json        the result as JSON
+  --markdown    the result as README.md shows it";
+
+impl Options {
+    /// Reads the arguments; what to say instead of running, when there is something.
+    pub(crate) fn read(args: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut options = Self {
+            form: Form::Table,
+            quick: false,
+            only: Vec::new(),
+        };
+        let mut args = args;
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                // Cargo's own.
+                "--bench" => {}
+                "--quick" => options.quick = true,
+                "--json" => options.form = Form::Json,
+                "--markdown" => options.form = Form::Markdown,
+                "--only" => match args.next() {
+                    Some(row) => options.only.push(row),
+                    None => return Err(format!("--only needs the name of a row\n\n{HELP}")),
+                },
+                "--help" | "-h" => return Err(HELP.to_owned()),
+                other => return Err(format!("unknown argument {other:?}\n\n{HELP}")),
+            }
+        }
+        Ok(options)
+    }
+
+    /// Whether the row is asked for.
+    pub(crate) fn wants(&self, row: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|wanted| row.starts_with(wanted))
+    }
+}

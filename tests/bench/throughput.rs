@@ -1,0 +1,72 @@
+//! Leases per second: a hot pool on PostgreSQL against one row per commit on the same PostgreSQL.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::cpu;
+use crate::lab::Lab;
+use crate::load::{self, Until};
+use crate::pgbench::RowPerCommit;
+use crate::row::{Goal, Peer, Row};
+use crate::samples::Samples;
+use crate::service::Service;
+
+pub(crate) const ROWS: &[&str] = &["leases", "database-cpu"];
+
+const CLIENTS: usize = 64;
+
+pub(crate) fn run(lab: &Lab) -> Result<Vec<Row>> {
+    let time = Duration::from_secs(lab.amount(2, 5));
+    let service = Service::start(lab)?;
+    service.create_pool("hot", "10.0.0.0/8", &serde_json::json!({}))?;
+    let peer = RowPerCommit::prepare(lab)?;
+    let postmaster = postmaster(lab)?;
+    let [mut ours, mut theirs, mut cpu, mut p99] = [const { Samples::EMPTY }; 4];
+    let rounds = lab.amount(3, 5);
+    for round in 1..=rounds {
+        eprintln!("leases per second, round {round} of {rounds}");
+        let before = cpu::of_family(postmaster)?;
+        let claims = load::claims(service.address, "hot", CLIENTS, Until::Time(time))?;
+        let used = cpu::of_family(postmaster)? - before;
+        ours.push(claims.per_second());
+        cpu.push(used.as_secs_f64() * 1e6 / claims.per_second() / claims.took.as_secs_f64());
+        p99.push(claims.latencies.percentile(0.99));
+        theirs.push(peer.run(CLIENTS, time)?);
+    }
+    service.check_books()?;
+    Ok(vec![
+        Row {
+            id: "leases",
+            what: format!("leases over REST, {CLIENTS} clients"),
+            unit: "/s",
+            ours: ours.median(),
+            peer: Some(Peer {
+                name: "pgbench",
+                value: theirs.median(),
+            }),
+            goal: Goal::TimesOrMore(1.5),
+            note: format!("p99 of a claim {:.1} ms", p99.median()),
+        },
+        Row {
+            id: "database-cpu",
+            what: "PostgreSQL's processor time per lease".to_owned(),
+            unit: "µs",
+            ours: cpu.median(),
+            peer: None,
+            goal: Goal::OrLess(25.0),
+            note: String::new(),
+        },
+    ])
+}
+
+/// The process id of the lab's PostgreSQL.
+pub(crate) fn postmaster(lab: &Lab) -> Result<u32> {
+    let file = lab.postgres.log().with_file_name("data/postmaster.pid");
+    let text = std::fs::read_to_string(file)?;
+    Ok(text
+        .lines()
+        .next()
+        .context("an empty postmaster.pid")?
+        .parse()?)
+}
