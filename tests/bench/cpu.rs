@@ -30,6 +30,16 @@ pub(crate) fn of_family(parent: u32) -> Result<Duration> {
     Ok(TICK * ticks)
 }
 
+/// What the ended children of this process have used.
+pub(crate) fn of_children() -> Result<Duration> {
+    Ok(TICK * Stat::read(std::process::id())?.ended_children)
+}
+
+/// What another process has used.
+pub(crate) fn of(pid: u32) -> Result<Duration> {
+    Ok(TICK * Stat::read(pid)?.own)
+}
+
 struct Stat {
     parent: u32,
     own: u32,

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::host_local::HostLocal;
 use crate::lab::Lab;
-use crate::plugin::{Plugin, address};
+use crate::plugin::{Plugin, address, nowhere};
 use crate::row::{Goal, Peer, Row};
 use crate::samples::Samples;
 use crate::service::Service;
@@ -49,8 +49,7 @@ impl Ladder {
                 "stateDir": folder.join("held-state")
             }
         });
-        let program = lab.binaries.join("cluster-ipam");
-        let plugin = Plugin::new(program, folder, "cluster-ipam", &config, "")?;
+        let plugin = Plugin::new(config, lab.binaries_path()?, folder)?;
         Ok(Self {
             service,
             plugin,
@@ -69,9 +68,9 @@ impl Ladder {
         let [mut ours, mut theirs] = [const { Samples::EMPTY }; 2];
         for number in 0..=self.samples {
             let container = format!("sample-{number}");
-            let (took, result) = self.plugin.call("ADD", &container, "/proc/self/ns/net")?;
+            let (took, result) = self.plugin.call("ADD", &nowhere(&container))?;
             address(&result)?;
-            self.plugin.call("DEL", &container, "/proc/self/ns/net")?;
+            self.plugin.call("DEL", &nowhere(&container))?;
             let peer = if with_peer {
                 Some(self.peer.add(&container)?)
             } else {

@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 
 use crate::lab::PEERS;
-use crate::plugin::{Plugin, address};
+use crate::plugin::{Plugin, address, nowhere};
 
 const NETWORK: &str = "peer";
 /// The first address that host-local leases of the subnet.
@@ -29,11 +29,10 @@ impl HostLocal {
             "cniVersion": "1.0.0", "name": NETWORK, "type": "host-local",
             "ipam": { "type": "host-local", "dataDir": data, "ranges": [[{ "subnet": "10.64.0.0/15" }]] }
         });
-        let program = Path::new(PEERS).join("host-local");
         let state = data.join(NETWORK);
         fs::create_dir_all(&state)?;
         Ok(Self {
-            plugin: Plugin::new(program, folder, "host-local", &config, PEERS)?,
+            plugin: Plugin::new(config, PEERS, folder)?,
             state,
             held: 0,
         })
@@ -51,9 +50,7 @@ impl HostLocal {
         self.held = held;
         if held > 0 {
             self.mark_last(held - 1)?;
-            let again = self
-                .plugin
-                .call("ADD", &format!("held-{}", held / 2), "/proc/self/ns/net");
+            let again = (self.plugin).call("ADD", &nowhere(&format!("held-{}", held / 2)));
             ensure!(again.is_err(), "host-local does not know what is held");
         }
         Ok(())
@@ -61,7 +58,7 @@ impl HostLocal {
 
     /// One ADD of a new container; what it held is free again afterwards.
     pub(crate) fn add(&self, container: &str) -> Result<Duration> {
-        let (took, result) = self.plugin.call("ADD", container, "/proc/self/ns/net")?;
+        let (took, result) = self.plugin.call("ADD", &nowhere(container))?;
         let address = address(&result)?;
         let expected = nth(self.held).to_string();
         ensure!(

@@ -50,6 +50,11 @@ impl Lab {
         })
     }
 
+    /// The folder of our binaries, as text.
+    pub(crate) fn binaries_path(&self) -> Result<&str> {
+        self.binaries.to_str().context("a plain path")
+    }
+
     /// One of two amounts: for a first look, or for the real thing.
     pub(crate) fn amount<T>(&self, quick: T, thorough: T) -> T {
         if self.quick { quick } else { thorough }

@@ -3,12 +3,15 @@
 //! `cargo bench -- --help` tells the options. Everything runs on this machine alone: PostgreSQL, the server, the nodes
 //! (as namespaces) and the load are started here and gone at the end. After each benchmark the accounting is checked.
 
+mod bridge;
 mod cpu;
+mod drain;
 mod held;
 mod host_local;
 mod lab;
 mod load;
 mod machine;
+mod node;
 mod options;
 mod pgbench;
 mod plugin;
@@ -33,7 +36,7 @@ struct Benchmark {
     run: fn(&Lab) -> Result<Vec<Row>>,
 }
 
-const BENCHMARKS: [Benchmark; 2] = [
+const BENCHMARKS: [Benchmark; 4] = [
     Benchmark {
         rows: throughput::ROWS,
         run: throughput::run,
@@ -42,9 +45,20 @@ const BENCHMARKS: [Benchmark; 2] = [
         rows: held::ROWS,
         run: held::run,
     },
+    Benchmark {
+        rows: bridge::ROWS,
+        run: bridge::run,
+    },
+    Benchmark {
+        rows: drain::ROWS,
+        run: drain::run,
+    },
 ];
 
 fn main() -> Result<ExitCode> {
+    if let Some(ended) = node::run_if_asked()? {
+        return Ok(ended);
+    }
     let options = match Options::read(std::env::args().skip(1)) {
         Ok(options) => options,
         Err(said) => {
