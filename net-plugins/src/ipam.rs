@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cni::{CniResult, Command, Error, Invocation, NetConf, delegate};
+use cni::delegate::{self, Running};
+use cni::{CniResult, Command, Error, Invocation, NetConf};
 use ipnetwork::IpNetwork;
 
 use crate::link::{self, Link};
@@ -19,6 +20,8 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const GIVE_BACK: Duration = Duration::from_secs(10);
 /// How long duplicate address detection is waited for.
 const DETECTION: Duration = Duration::from_secs(5);
+/// The IPAM plugin of this workspace.
+pub const OURS: &str = "cluster-ipam";
 /// The scope of what is on the link.
 pub const SCOPE_LINK: u8 = 253;
 
@@ -52,13 +55,30 @@ impl<'a> Ipam<'a> {
     /// Takes the addresses, at least one. They are given back when the ADD fails, also when this very call fails: it
     /// may have been killed after it had taken them.
     pub fn add(&self, undo: &mut Undo<'a>) -> Result<CniResult, Error> {
+        self.take(self.start(undo)?)
+    }
+
+    /// Starts to take the addresses while the links are made, when the IPAM plugin is one that never looks at them: ours.
+    /// Others may have to find the link (dhcp), and are asked when it is there.
+    pub fn start_early(&self, undo: &mut Undo<'a>) -> Result<Option<Running>, Error> {
+        match self.kind {
+            OURS => self.start(undo).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn start(&self, undo: &mut Undo<'a>) -> Result<Running, Error> {
         let (kind, invocation) = (self.kind, self.invocation);
-        let outcome = delegate::add(kind, invocation, self.conf, self.deadline()?);
-        let pushed = undo.push(format!("give back what {kind:?} gave"), move || {
+        let running = delegate::start(kind, Command::Add, invocation, self.deadline()?)?;
+        undo.push(format!("give back what {kind:?} gave"), move || {
             delegate::call(kind, Command::Del, invocation, Instant::now() + GIVE_BACK)
-        });
-        let result = outcome?;
-        pushed?;
+        })?;
+        Ok(running)
+    }
+
+    /// Waits for what was started.
+    pub fn take(&self, running: Running) -> Result<CniResult, Error> {
+        let result = running.result(self.conf)?;
         if result.ips.is_empty() {
             return Err(Error::internal("IPAM plugin returned missing IP config"));
         }

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,9 @@ use crate::result::CniResult;
 
 /// The most that is read of a delegate's output, in bytes.
 const MAX_STDOUT: u64 = 4 << 20;
+
+/// What every pipe takes without a reader, in bytes, also of a user who has used up the share of pipes.
+const PIPE: usize = 4096;
 
 /// The plugin's program: the first regular file named `kind` in the folders of `path`.
 pub fn find(kind: &str, path: &[PathBuf]) -> Result<PathBuf, Error> {
@@ -45,14 +48,7 @@ pub fn add(
     conf: &NetConf,
     deadline: Instant,
 ) -> Result<CniResult, Error> {
-    let output = execute(kind, Command::Add, invocation, deadline)?;
-    let value: Value = serde_json::from_slice(&output).map_err(|e| {
-        let output = String::from_utf8_lossy(&output);
-        Error::decode(format!(
-            "plugin {kind:?} printed no result but {output:?}: {e}"
-        ))
-    })?;
-    CniResult::from_json(&value, conf.cni_version)
+    start(kind, Command::Add, invocation, deadline)?.result(conf)
 }
 
 /// Runs any other command of the plugin `kind`.
@@ -62,38 +58,84 @@ pub fn call(
     invocation: &Invocation,
     deadline: Instant,
 ) -> Result<(), Error> {
-    execute(kind, command, invocation, deadline).map(drop)
+    start(kind, command, invocation, deadline)?
+        .output()
+        .map(drop)
 }
 
-/// Runs the plugin to its end and returns what it printed. Its error object becomes ours unchanged.
-fn execute(
+/// Starts a command of the plugin `kind`, so that the caller may do something else meanwhile.
+pub fn start(
     kind: &str,
     command: Command,
     invocation: &Invocation,
     deadline: Instant,
-) -> Result<Vec<u8>, Error> {
+) -> Result<Running, Error> {
     let program = find(kind, &invocation.path)?;
     let mut child = spawn(&program, command, invocation, deadline)?;
-    let outcome = converse(&mut child, &invocation.stdin, deadline);
-    let Some((output, status)) = outcome else {
+    let answer = converse(&mut child, &invocation.stdin);
+    Ok(Running {
+        what: format!("plugin {kind:?}"),
+        command,
+        child,
+        answer,
+        deadline,
+    })
+}
+
+/// A plugin that is at work. Dropping it kills it.
+#[derive(Debug)]
+pub struct Running {
+    what: String,
+    command: Command,
+    child: Child,
+    answer: Receiver<std::io::Result<Vec<u8>>>,
+    deadline: Instant,
+}
+
+impl Running {
+    /// Waits for the result of an ADD. After a failure the caller should run its DEL (clause 34).
+    pub fn result(self, conf: &NetConf) -> Result<CniResult, Error> {
+        let what = self.what.clone();
+        let output = self.output()?;
+        let value: Value = serde_json::from_slice(&output).map_err(|e| {
+            let output = String::from_utf8_lossy(&output);
+            Error::decode(format!("{what} printed no result but {output:?}: {e}"))
+        })?;
+        CniResult::from_json(&value, conf.cni_version)
+    }
+
+    /// Waits for the plugin's end and returns what it printed. Its error object becomes ours unchanged.
+    fn output(mut self) -> Result<Vec<u8>, Error> {
+        let answer = self.answer.recv_timeout(left(self.deadline)).ok();
+        let Some((output, status)) =
+            answer.and_then(|output| Some((output, wait(&mut self.child, self.deadline)?)))
+        else {
+            let (what, command) = (&self.what, self.command);
+            return Err(Error::try_again(format!(
+                "{what} did not finish {command} in time and was killed"
+            )));
+        };
+        let what = &self.what;
+        let output =
+            output.map_err(|e| Error::io(format!("cannot read the output of {what}: {e}")))?;
+        if output.len() as u64 > MAX_STDOUT {
+            return Err(Error::decode(format!(
+                "{what} printed more than {MAX_STDOUT} bytes"
+            )));
+        }
+        if status.success() {
+            return Ok(output);
+        }
+        Err(error_of(&output, status))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
         // Already gone, or killed now; either way it is reaped.
-        let _ = child.kill();
-        let _ = child.wait();
-        return Err(Error::try_again(format!(
-            "plugin {kind:?} did not finish {command} in time and was killed"
-        )));
-    };
-    let output =
-        output.map_err(|e| Error::io(format!("cannot read the output of plugin {kind:?}: {e}")))?;
-    if output.len() as u64 > MAX_STDOUT {
-        return Err(Error::decode(format!(
-            "plugin {kind:?} printed more than {MAX_STDOUT} bytes"
-        )));
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
-    if status.success() {
-        return Ok(output);
-    }
-    Err(error_of(&output, status))
 }
 
 /// Starts the program with this process's environment, the command replaced. A program that is being written just now
@@ -136,27 +178,29 @@ fn spawn(
     }
 }
 
-/// Feeds the child and waits for its output and its end; `None` when the deadline passes first.
+/// Feeds the child and reads what it says, until it says no more.
 ///
-/// The threads are left alone then: a grandchild may hold the pipes open for longer than anybody wants to wait.
-fn converse(
-    child: &mut Child,
-    input: &[u8],
-    deadline: Instant,
-) -> Option<(std::io::Result<Vec<u8>>, ExitStatus)> {
-    let mut stdin = child.stdin.take()?;
-    let stdout = child.stdout.take()?;
-    let input = input.to_vec();
-    // A plugin may answer without reading its input.
-    thread::spawn(move || drop(stdin.write_all(&input)));
+/// The threads are left alone when that takes too long: a grandchild may hold the pipes open for longer than anybody
+/// wants to wait.
+fn converse(child: &mut Child, input: &[u8]) -> Receiver<std::io::Result<Vec<u8>>> {
     let (sender, receiver) = mpsc::channel();
+    let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        return receiver;
+    };
+    // A plugin may answer without reading its input.
+    if input.len() <= PIPE {
+        let _ = stdin.write_all(input);
+        drop(stdin);
+    } else {
+        let input = input.to_vec();
+        thread::spawn(move || drop(stdin.write_all(&input)));
+    }
     thread::spawn(move || {
         let mut output = Vec::new();
         let read = stdout.take(MAX_STDOUT + 1).read_to_end(&mut output);
         drop(sender.send(read.map(|_| output)));
     });
-    let output = receiver.recv_timeout(left(deadline)).ok()?;
-    Some((output, wait(child, deadline)?))
+    receiver
 }
 
 /// A plugin ends right after it closes its output, so that short naps cost next to nothing.

@@ -31,6 +31,7 @@ pub(super) struct Attach<'a> {
 
 impl<'a> Attach<'a> {
     pub(super) fn run(&self, undo: &mut Undo<'a>) -> Result<CniResult, Error> {
+        let early = self.ipam.start_early(undo)?;
         let (bridge, pair) = self.make_links(undo)?;
         port::configure(self.host, &pair.host, self.keys)?;
         undo.reached("configure the port")?;
@@ -40,7 +41,10 @@ impl<'a> Attach<'a> {
         let mut gateway_link = None;
         let mut result = CniResult::default();
         if self.ipam.is_configured() {
-            result = self.ipam.add(undo)?;
+            result = match early {
+                Some(running) => self.ipam.take(running)?,
+                None => self.ipam.add(undo)?,
+            };
             gateway_link = self.address(&bridge, &pair, &mut result, undo)?;
         } else if !self.keys.leave_down {
             link::set_up(self.container, &pair.container)?;

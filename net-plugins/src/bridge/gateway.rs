@@ -9,16 +9,15 @@ use std::net::IpAddr;
 
 use super::keys::Keys;
 use super::{port, switch};
+use crate::ipam;
 use crate::link::{self, Link};
 use crate::netlink::Netlink;
 use crate::undo::Undo;
 
-/// The IPAM plugin whose pools may have no gateway at all: the first address is an ordinary one then.
-const OURS: &str = "cluster-ipam";
-
 /// The gateway of an address for which IPAM named none.
 pub(super) fn fallback(conf: &NetConf, address: IpNetwork) -> Result<IpAddr, Error> {
-    if conf.ipam_type() == OURS {
+    // Its pools may have no gateway at all: the first address is an ordinary one then.
+    if conf.ipam_type() == ipam::OURS {
         return Err(Error::invalid_config(format!(
             "isGateway: the pool of {address} has no gateway; give the pool one or leave isGateway out"
         )));

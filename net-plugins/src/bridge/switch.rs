@@ -21,13 +21,11 @@ pub(super) fn ensure<'a>(
     keys: &'a Keys,
     undo: &mut Undo<'a>,
 ) -> Result<Link, Error> {
-    if link::find(host, &keys.bridge)?.is_none() && create(host, keys)? {
-        let name = &keys.bridge;
-        undo.push(format!("delete bridge {name:?}"), move || {
-            delete_unless_used(host, name)
-        })?;
-    }
-    let bridge = existing(host, keys)?;
+    let bridge = match link::find(host, &keys.bridge)? {
+        Some(present) => present,
+        None => make(host, keys, undo)?,
+    };
+    refuse_others(&bridge)?;
     if keys.promiscuous && !bridge.promiscuous {
         set_promiscuous(host, &bridge, true)?;
         let back = bridge.clone();
@@ -52,6 +50,17 @@ pub(super) fn ensure<'a>(
     Ok(bridge)
 }
 
+/// Makes the bridge, unless somebody else was faster.
+fn make<'a>(host: &'a Netlink, keys: &'a Keys, undo: &mut Undo<'a>) -> Result<Link, Error> {
+    let name = &keys.bridge;
+    if create(host, keys)? {
+        undo.push(format!("delete bridge {name:?}"), move || {
+            delete_unless_used(host, name)
+        })?;
+    }
+    link::get(host, name)
+}
+
 /// Makes the bridge; false when somebody else was faster.
 fn create(host: &Netlink, keys: &Keys) -> Result<bool, Error> {
     // An address of its own keeps the bridge from taking, and changing, that of whichever port has the lowest.
@@ -74,12 +83,11 @@ fn create(host: &Netlink, keys: &Keys) -> Result<bool, Error> {
     }
 }
 
-fn existing(host: &Netlink, keys: &Keys) -> Result<Link, Error> {
-    let name = &keys.bridge;
-    let bridge = link::get(host, name)?;
-    if bridge.is(&InfoKind::Bridge) {
-        return Ok(bridge);
+fn refuse_others(link: &Link) -> Result<(), Error> {
+    if link.is(&InfoKind::Bridge) {
+        return Ok(());
     }
+    let name = &link.name;
     Err(Error::internal(format!(
         "failed to create bridge {name:?}: {name:?} already exists but is not a bridge"
     )))

@@ -82,6 +82,25 @@ fn bridge_on_a_bridge_of_somebody_elses() {
 }
 
 #[test]
+fn bridge_whose_addresses_are_asked_for_while_its_links_are_made() {
+    if !ready() {
+        return;
+    }
+    let host = Host::new();
+    let pod = host.container();
+    // host-local, under the name of the plugin that is asked early.
+    host.script("cluster-ipam", "exec /usr/lib/cni/host-local");
+    let mut conf = full_bridge(&host);
+    conf["ipam"]["type"] = json!("cluster-ipam");
+    let steps = fail_after_every_step(&host, &pod, "bridge", &conf);
+    assert!(steps >= 15, "{steps}");
+    assert_eq!(host.leased(), [""; 0]);
+    let (_, told) = host.call("bridge", &pod).ifname("lo").fail("ADD", &conf);
+    assert!(told.contains("already exists"), "{told}");
+    assert_eq!(host.leased(), [""; 0], "what was asked for is given back");
+}
+
+#[test]
 fn bridge_without_addresses() {
     if !ready() {
         return;
