@@ -131,12 +131,20 @@ impl Turn {
         let plugins = self.networks.into_iter();
         let plugins = plugins.map(|(network, path)| Plugin::new(network, &path, &self.folder));
         let plugins = plugins.collect::<Result<Vec<_>>>()?;
+        // Each network has a container that stays, as on a node at work: what all share is there already.
+        let mut residents = Vec::new();
+        for (network, plugin) in plugins.iter().enumerate() {
+            let sandbox = Sandbox::new(&format!("resident-{network}"))?;
+            plugin.call("ADD", &sandbox.container())?;
+            residents.push(sandbox);
+        }
         let mut add = vec![Samples::EMPTY; plugins.len()];
         let mut del = add.clone();
         let mut bare = Samples::EMPTY;
         for number in 0..=self.samples {
             for (network, plugin) in plugins.iter().enumerate() {
-                let (added, deleted) = come_and_go(plugin, &format!("c{network}-{number}"))?;
+                let (added, deleted) =
+                    come_and_go(plugin, &format!("c{network}-{number}"), &residents)?;
                 // The first ones make the bridges, and find cold caches.
                 if number > 0 {
                     add[network].push_time(added);
@@ -144,6 +152,9 @@ impl Turn {
                 }
             }
             bare.push_time(delete_bare_pair(&format!("bare-{number}"))?);
+        }
+        for (plugin, resident) in plugins.iter().zip(&residents) {
+            plugin.call("DEL", &resident.container())?;
         }
         let times = add.iter().zip(&del).map(|(add, del)| Times {
             add: add.median(),
@@ -153,21 +164,22 @@ impl Turn {
     }
 }
 
-/// One container: how long its ADD and its DEL took. After DEL nothing of it is left.
-fn come_and_go(plugin: &Plugin, id: &str) -> Result<(Duration, Duration)> {
+/// One container: how long its ADD and its DEL took. After DEL nothing of it is left beside the residents.
+fn come_and_go(plugin: &Plugin, id: &str, residents: &[Sandbox]) -> Result<(Duration, Duration)> {
     let sandbox = Sandbox::new(id)?;
-    let mut container = Container {
-        id,
-        netns: &sandbox.path,
-        result: None,
-    };
-    let (added, result) = plugin.call("ADD", &container)?;
+    let (added, result) = plugin.call("ADD", &sandbox.container())?;
     address(&result)?;
-    container.result = Some(&result);
-    let (deleted, _) = plugin.call("DEL", &container)?;
+    let known = Container {
+        result: Some(&result),
+        ..sandbox.container()
+    };
+    let (deleted, _) = plugin.call("DEL", &known)?;
     sandbox.ensure_bare()?;
     let left = ip(&["-brief", "link", "show", "type", "veth"])?;
-    ensure!(left.is_empty(), "DEL left {left} on the host");
+    ensure!(
+        left.lines().count() == residents.len(),
+        "DEL left a link on the host: {left}"
+    );
     Ok((added, deleted))
 }
 

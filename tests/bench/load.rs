@@ -15,13 +15,17 @@ use tokio::task::JoinSet;
 
 use crate::samples::Samples;
 
-/// How long clients go on.
+/// When clients claim, and how long they go on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Until {
-    /// So many claims in all.
+pub(crate) enum Plan {
+    /// One claim after the other, so many in all.
     Count(u64),
-    /// So long.
+    /// One claim after the other, so long.
     Time(Duration),
+    /// Each client once, all at the same moment.
+    Burst,
+    /// Each client once in every interval, spread evenly over it, so long.
+    Paced { interval: Duration, time: Duration },
 }
 
 /// What came of it. Every claim was granted, or there is an error instead.
@@ -29,7 +33,7 @@ pub(crate) enum Until {
 pub(crate) struct Claims {
     pub(crate) granted: u64,
     pub(crate) took: Duration,
-    /// From sending a claim to having its answer, in milliseconds.
+    /// From the moment when a claim is due to having its answer, in milliseconds.
     pub(crate) latencies: Samples,
 }
 
@@ -46,15 +50,15 @@ pub(crate) fn claims(
     address: SocketAddr,
     pool: &str,
     clients: usize,
-    until: Until,
+    plan: Plan,
 ) -> Result<Claims> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(run(address, pool, clients, until))
+    runtime.block_on(run(address, pool, clients, plan))
 }
 
-async fn run(address: SocketAddr, pool: &str, clients: usize, until: Until) -> Result<Claims> {
+async fn run(address: SocketAddr, pool: &str, clients: usize, plan: Plan) -> Result<Claims> {
     let mut connections = Vec::new();
     for _ in 0..clients {
         let connection = TcpStream::connect(address).await?;
@@ -62,10 +66,16 @@ async fn run(address: SocketAddr, pool: &str, clients: usize, until: Until) -> R
         connections.push(connection);
     }
     let begin = Instant::now();
-    let tickets = Arc::new(Tickets::new(until, begin));
+    let tickets = Arc::new(Tickets {
+        given: AtomicU64::new(0),
+        plan,
+        begin,
+        clients,
+    });
     let mut tasks = JoinSet::new();
     for (number, connection) in connections.into_iter().enumerate() {
         let client = Client {
+            number,
             connection,
             request: Request::new(pool, number),
             answer: Vec::with_capacity(4096),
@@ -83,31 +93,37 @@ async fn run(address: SocketAddr, pool: &str, clients: usize, until: Until) -> R
     })
 }
 
-/// Who may still claim.
+/// Who may still claim, and when.
 struct Tickets {
     given: AtomicU64,
-    until: Until,
+    plan: Plan,
     begin: Instant,
+    clients: usize,
 }
 
 impl Tickets {
-    fn new(until: Until, begin: Instant) -> Self {
-        Self {
-            given: AtomicU64::new(0),
-            until,
-            begin,
-        }
-    }
-
-    fn next(&self, now: Instant) -> bool {
-        match self.until {
-            Until::Count(count) => self.given.fetch_add(1, Ordering::Relaxed) < count,
-            Until::Time(time) => now - self.begin < time,
-        }
+    /// When a client that has `made` so many claims makes its next one.
+    fn next(&self, client: usize, made: u32, now: Instant) -> Option<Instant> {
+        let due = match self.plan {
+            Plan::Paced { interval, .. } => {
+                let share = f64::from(u32::try_from(client).ok()?)
+                    / f64::from(u32::try_from(self.clients).ok()?);
+                self.begin + interval.mul_f64(share) + interval * made
+            }
+            Plan::Burst => self.begin,
+            Plan::Count(_) | Plan::Time(_) => now,
+        };
+        let goes_on = match self.plan {
+            Plan::Count(count) => self.given.fetch_add(1, Ordering::Relaxed) < count,
+            Plan::Burst => made == 0,
+            Plan::Time(time) | Plan::Paced { time, .. } => due - self.begin < time,
+        };
+        goes_on.then_some(due)
     }
 }
 
 struct Client {
+    number: usize,
     connection: TcpStream,
     request: Request,
     answer: Vec<u8>,
@@ -116,13 +132,16 @@ struct Client {
 impl Client {
     async fn run(mut self, tickets: Arc<Tickets>) -> Result<Vec<f64>> {
         let mut latencies = Vec::new();
-        let mut now = Instant::now();
-        while tickets.next(now) {
-            let sent = now;
+        let mut made = 0;
+        while let Some(due) = tickets.next(self.number, made, Instant::now()) {
+            // Even a sleep of nothing takes a millisecond.
+            if due > Instant::now() {
+                tokio::time::sleep_until(due.into()).await;
+            }
             self.connection.write_all(self.request.next()).await?;
             self.read().await?;
-            now = Instant::now();
-            latencies.push((now - sent).as_secs_f64() * 1e3);
+            latencies.push(due.elapsed().as_secs_f64() * 1e3);
+            made += 1;
         }
         Ok(latencies)
     }

@@ -4,7 +4,9 @@
 //! (as namespaces) and the load are started here and gone at the end. After each benchmark the accounting is checked.
 
 mod bridge;
+mod concurrent;
 mod cpu;
+mod curves;
 mod drain;
 mod held;
 mod host_local;
@@ -19,6 +21,7 @@ mod report;
 mod row;
 mod samples;
 mod service;
+mod svg;
 mod throughput;
 
 use std::io::Write;
@@ -36,10 +39,14 @@ struct Benchmark {
     run: fn(&Lab) -> Result<Vec<Row>>,
 }
 
-const BENCHMARKS: [Benchmark; 4] = [
+const BENCHMARKS: [Benchmark; 5] = [
     Benchmark {
         rows: throughput::ROWS,
         run: throughput::run,
+    },
+    Benchmark {
+        rows: concurrent::ROWS,
+        run: concurrent::run,
     },
     Benchmark {
         rows: held::ROWS,
@@ -67,6 +74,10 @@ fn main() -> Result<ExitCode> {
         }
     };
     let lab = Lab::open(&options)?;
+    if let Some(file) = &options.curves {
+        curves::run(&lab, file)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut rows = Vec::new();
     for benchmark in &BENCHMARKS {
         if benchmark.rows.iter().any(|row| options.wants(row)) {

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::plugin::Container;
 use crate::{bridge, drain};
 
 /// The first argument of a program that is to work inside.
@@ -112,6 +113,15 @@ impl Sandbox {
             name: name.to_owned(),
             path: add_netns(name)?,
         })
+    }
+
+    /// The container, for verbs without the result of an earlier one.
+    pub(crate) fn container(&self) -> Container<'_> {
+        Container {
+            id: &self.name,
+            netns: &self.path,
+            result: None,
+        }
     }
 
     /// Fails when the container still has its interface.

@@ -1,5 +1,7 @@
 //! What the command line asks for.
 
+use std::path::PathBuf;
+
 /// How the result is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
@@ -16,15 +18,19 @@ pub(crate) struct Options {
     pub(crate) quick: bool,
     /// Beginnings of row names; empty is all of them.
     pub(crate) only: Vec<String>,
+    /// Where to draw the curves, instead of measuring the table.
+    pub(crate) curves: Option<PathBuf>,
 }
 
 const HELP: &str = "\
 cargo bench -- [--quick] [--only ROW]… [--json | --markdown]
+cargo bench -- [--quick] --curves FILE
 
-  --quick       a first look within two minutes: fewer samples, no million leases
-  --only ROW    only the rows whose names begin so; may be repeated
-  --json        the result as JSON
-  --markdown    the result as README.md shows it";
+  --quick        a first look within two minutes: fewer samples, no million leases
+  --only ROW     only the rows whose names begin so; may be repeated
+  --curves FILE  not the table, but how times grow: a picture (SVG)
+  --json         the result as JSON
+  --markdown     the result as README.md shows it";
 
 impl Options {
     /// Reads the arguments; what to say instead of running, when there is something.
@@ -33,6 +39,7 @@ impl Options {
             form: Form::Table,
             quick: false,
             only: Vec::new(),
+            curves: None,
         };
         let mut args = args;
         while let Some(arg) = args.next() {
@@ -45,6 +52,10 @@ impl Options {
                 "--only" => match args.next() {
                     Some(row) => options.only.push(row),
                     None => return Err(format!("--only needs the name of a row\n\n{HELP}")),
+                },
+                "--curves" => match args.next() {
+                    Some(file) => options.curves = Some(file.into()),
+                    None => return Err(format!("--curves needs a file\n\n{HELP}")),
                 },
                 "--help" | "-h" => return Err(HELP.to_owned()),
                 other => return Err(format!("unknown argument {other:?}\n\n{HELP}")),

@@ -13,6 +13,10 @@ impl Samples {
         self.0.push(value);
     }
 
+    pub(crate) fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
     /// In milliseconds.
     pub(crate) fn push_time(&mut self, time: Duration) {
         self.push(time.as_secs_f64() * 1e3);

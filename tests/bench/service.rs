@@ -8,7 +8,7 @@ use ipam_api::{Page, Pool};
 use serde_json::{Value, json};
 
 use crate::lab::{self, Lab};
-use crate::load::{self, Until};
+use crate::load::{self, Plan};
 
 /// Clients that fill a pool.
 const FILLERS: usize = 256;
@@ -44,7 +44,7 @@ impl Service {
     pub(crate) fn fill(&self, pool: &str, held: u64) -> Result<()> {
         let before = self.pool(pool)?.usage.leased;
         if held > before {
-            load::claims(self.address, pool, FILLERS, Until::Count(held - before))?;
+            load::claims(self.address, pool, FILLERS, Plan::Count(held - before))?;
         }
         let after = self.pool(pool)?.usage.leased;
         ensure!(after == held, "{pool} has {after} leases instead of {held}");

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::cpu;
 use crate::lab::Lab;
-use crate::load::{self, Until};
+use crate::load::{self, Plan};
 use crate::pgbench::RowPerCommit;
 use crate::row::{Goal, Peer, Row};
 use crate::samples::Samples;
@@ -27,7 +27,7 @@ pub(crate) fn run(lab: &Lab) -> Result<Vec<Row>> {
     for round in 1..=rounds {
         eprintln!("leases per second, round {round} of {rounds}");
         let before = cpu::of_family(postmaster)?;
-        let claims = load::claims(service.address, "hot", CLIENTS, Until::Time(time))?;
+        let claims = load::claims(service.address, "hot", CLIENTS, Plan::Time(time))?;
         let used = cpu::of_family(postmaster)? - before;
         ours.push(claims.per_second());
         cpu.push(used.as_secs_f64() * 1e6 / claims.per_second() / claims.took.as_secs_f64());
