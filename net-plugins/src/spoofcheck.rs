@@ -73,10 +73,25 @@ impl SpoofCheck {
 
     /// Removes the rules; that there are none is fine.
     pub fn tear_down(&self) -> Result<(), Error> {
-        let mut batch = Batch::new(TABLE);
-        for jump in self.jumps()? {
-            batch.delete_rule(&jump);
+        self.remove(&self.jumps()?)
+    }
+
+    /// Removes the rules for DEL, when the owner's link is gone already. Network names play no part in the chains' names:
+    /// rules that are about another attachment's link stay.
+    pub fn tear_down_for(&self, owner: &Owner, host: &Netlink) -> Result<(), Error> {
+        let jumps = self.jumps()?;
+        for name in jumps.iter().filter_map(|jump| jump.came_in_over.as_ref()) {
+            let link = link::find(host, name)?.unwrap_or_default();
+            if owner.is_not_in(&link.alias) {
+                return Ok(());
+            }
         }
+        self.remove(&jumps)
+    }
+
+    fn remove(&self, jumps: &[FoundRule]) -> Result<(), Error> {
+        let mut batch = Batch::new(TABLE);
+        jumps.iter().for_each(|jump| batch.delete_rule(jump));
         for chain in [&self.chain, &self.mac_chain] {
             if nft::chain_exists(TABLE, chain)? {
                 batch.flush_chain(chain);
@@ -88,19 +103,6 @@ impl SpoofCheck {
         }
         batch.commit("remove the MAC spoofing check")?;
         nft::delete_table_if_idle(TABLE, &[PREROUTING], PREROUTING)
-    }
-
-    /// Removes the rules for DEL, when the owner's link is gone already. Network names play no part in the chains' names:
-    /// rules that are about another attachment's link stay.
-    pub fn tear_down_for(&self, owner: &Owner, host: &Netlink) -> Result<(), Error> {
-        for jump in self.jumps()? {
-            let name = jump.came_in_over.unwrap_or_default();
-            let link = link::find(host, &name)?.unwrap_or_default();
-            if owner.is_not_in(&link.alias) {
-                return Ok(());
-            }
-        }
-        self.tear_down()
     }
 
     /// Fails unless frames from `host_name` are checked.

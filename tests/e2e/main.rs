@@ -12,3 +12,4 @@ mod podman;
 mod pods;
 mod reboots;
 mod undone;
+mod work;
