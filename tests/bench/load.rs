@@ -39,9 +39,12 @@ pub(crate) struct Claims {
 
 impl Claims {
     pub(crate) fn per_second(&self) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
-        let granted = self.granted as f64;
-        granted / self.took.as_secs_f64()
+        self.granted_f64() / self.took.as_secs_f64()
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+    pub(crate) fn granted_f64(&self) -> f64 {
+        self.granted as f64
     }
 }
 

@@ -15,7 +15,9 @@ use anyhow::{Context, Result, bail};
 pub const FOLDER: &str = "IPAM_TEST_BINARIES";
 
 /// The profile of what is shipped, and so of what is measured.
-const SHIPPED: &str = "release";
+const SHIPPED: &str = "dist";
+/// With the C library inside, as README.md says how to build for nodes: half of a plugin's start is else the linker's.
+const SHIPPED_FLAGS: &str = "-C target-feature=+crt-static";
 
 /// The folder with the binaries as they are shipped, built now if they are not: for measurements, whatever profile the
 /// caller was built in.
@@ -25,8 +27,14 @@ const SHIPPED: &str = "release";
 pub fn shipped() -> Result<PathBuf> {
     let folder = profile_folder()?;
     let target = folder.parent().context("a profile's folder has a parent")?;
-    cargo_build(target, SHIPPED, &["--bins"])?;
-    Ok(target.join(SHIPPED))
+    // Named, because then the flags are not for build scripts and macros, which cannot be static.
+    let triple = format!("{}-unknown-linux-gnu", env::consts::ARCH);
+    let mut command = cargo_build(target, SHIPPED);
+    command
+        .env("RUSTFLAGS", SHIPPED_FLAGS)
+        .args(["--bins", "--target", &triple]);
+    run(command)?;
+    Ok(target.join(triple).join(SHIPPED))
 }
 
 /// The folder with the built binaries.
@@ -81,26 +89,31 @@ fn build() -> Result<PathBuf> {
         .context("a profile's folder has a name")?;
     // The folder of the profile `dev` has another name than the profile.
     let profile = if name == "debug" { "dev" } else { name };
-    cargo_build(target, profile, &["--bins", "--examples"])?;
+    let mut command = cargo_build(target, profile);
+    command.args(["--bins", "--examples"]);
+    run(command)?;
     Ok(folder)
 }
 
-fn cargo_build(target: &Path, profile: &str, what: &[&str]) -> Result<()> {
+/// Cargo, told to build the workspace into the folder `target`.
+fn cargo_build(target: &Path, profile: &str) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (variable, _) in env::vars_os() {
         if variable.to_str().is_some_and(is_of_this_package) {
             command.env_remove(variable);
         }
     }
-    let output = command
+    command
         .args(["build", "--quiet", "--workspace"])
-        .args(what)
         .args(["--profile", profile])
         .arg("--target-dir")
         .arg(target)
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-        .output()
-        .context("cargo does not start")?;
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    command
+}
+
+fn run(mut command: Command) -> Result<()> {
+    let output = command.output().context("cargo does not start")?;
     if !output.status.success() {
         bail!(
             "cargo build of the workspace's binaries: {}\n{}",
