@@ -89,7 +89,7 @@ fn held(lab: &Lab) -> Result<Diagram> {
 }
 
 fn clients(lab: &Lab) -> Result<Diagram> {
-    let time = Duration::from_secs(lab.amount(1, 3));
+    let time = Duration::from_secs(lab.amount(2, 3));
     let service = Service::start(lab)?;
     service.create_pool("hot", "10.0.0.0/8", &json!({}))?;
     let peer = RowPerCommit::prepare(lab)?;
