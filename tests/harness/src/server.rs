@@ -129,6 +129,12 @@ impl<'a> Launch<'a> {
         };
         let log = folder.path().join("server.log");
         let output = OpenOptions::new().create(true).append(true).open(&log)?;
+        // What is set for the test is no setting of the server's.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("IPAM_") {
+                command.env_remove(name);
+            }
+        }
         command
             .args(["--database-url", &database_url])
             .args(["--listen", &format!("{listen},{socket}")])

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipam_api::Code;
 
-use crate::event::{Claim, Event, Grant, Outcome, Verb};
+use crate::event::{Event, Grant, Outcome, Verb};
 use crate::order::{is_after, is_superseded_by};
 use crate::violation::{Rule, Violation};
 use crate::{Granted, History};
@@ -66,55 +66,84 @@ fn late(history: &History<'_>, granted: Granted<'_>) -> Option<Violation> {
     Some(Violation::new(Rule::LateClaimServed, story))
 }
 
-/// The newest boot that was served under a node's name so far, and the machine.
+/// What was served under a node's name so far.
 struct Known<'a> {
     first: &'a Event,
     machine: Option<&'a str>,
     newest: Option<(u32, Duration, &'a Event)>,
 }
 
+/// One name is one machine, and a boot that was followed by another does not come back.
 fn two_machines(history: &History<'_>) -> Vec<Violation> {
-    let mut granted: Vec<_> = history.granted().collect();
-    granted.sort_by_key(|granted| granted.event.completed);
+    let mut served: Vec<_> = history.events.iter().filter_map(Served::of).collect();
+    served.sort_by_key(|served| served.event.completed);
     let mut nodes: HashMap<(&str, &str), Known<'_>> = HashMap::new();
     let mut found = Vec::new();
-    for Granted { event, claim, .. } in granted {
-        let name = (
-            claim.attachment.cluster.as_str(),
-            claim.attachment.node.as_str(),
-        );
-        let known = nodes.entry(name).or_insert_with(|| Known {
-            first: event,
-            machine: claim.machine.as_deref(),
+    for served in served {
+        let known = nodes.entry(served.name).or_insert_with(|| Known {
+            first: served.event,
+            machine: served.machine,
             newest: None,
         });
-        if let (Some(machine), Some(known_machine)) = (&claim.machine, known.machine)
-            && machine != known_machine
-        {
-            let story = format!(
-                "machine {known_machine}: {}; machine {machine}: {event}",
-                known.first
-            );
-            found.push(Violation::new(Rule::TwoMachines, story));
-        }
-        if let Some((boot, at, newer)) = known.newest
-            && is_after(Some(boot), claim.boot)
-            && at < event.invoked
-        {
-            let story = format!("{newer}; and then in an earlier boot {event}");
-            found.push(Violation::new(Rule::TwoMachines, story));
-        }
-        note(known, event, claim);
+        let story = known.contradicted_by(&served);
+        found.extend(story.map(|story| Violation::new(Rule::TwoMachines, story)));
+        known.note(&served);
     }
     found
 }
 
-fn note<'a>(known: &mut Known<'a>, event: &'a Event, claim: &'a Claim) {
-    known.machine = known.machine.or(claim.machine.as_deref());
-    let newest = known.newest.map(|(boot, ..)| boot);
-    if let Some(boot) = claim.boot
-        && newest.is_none_or(|newest| newest < boot)
-    {
-        known.newest = Some((boot, event.completed, event));
+/// A claim or GC that was served, and for whom.
+struct Served<'a> {
+    event: &'a Event,
+    name: (&'a str, &'a str),
+    machine: Option<&'a str>,
+    boot: Option<u32>,
+}
+
+impl<'a> Served<'a> {
+    fn of(event: &'a Event) -> Option<Self> {
+        let (cluster, node, machine, boot) = match (&event.verb, &event.outcome) {
+            (Verb::Claim(claim), Outcome::Granted(_)) => {
+                let key = &claim.attachment;
+                (&key.cluster, &key.node, &claim.machine, claim.boot)
+            }
+            (Verb::Collect(gc), Outcome::Done) => (&gc.cluster, &gc.node, &gc.machine, gc.boot),
+            _ => return None,
+        };
+        Some(Self {
+            event,
+            name: (cluster, node),
+            machine: machine.as_deref(),
+            boot,
+        })
+    }
+}
+
+impl<'a> Known<'a> {
+    fn contradicted_by(&self, served: &Served<'a>) -> Option<String> {
+        let Served {
+            event,
+            machine,
+            boot,
+            ..
+        } = served;
+        if let (Some(machine), Some(known)) = (machine, self.machine)
+            && *machine != known
+        {
+            return Some(format!("machine {known}: {}; machine {machine}: {event}", self.first));
+        }
+        let (newest, at, newer) = self.newest?;
+        let came_back = is_after(Some(newest), *boot) && at < event.invoked;
+        came_back.then(|| format!("{newer}; and then in an earlier boot {event}"))
+    }
+
+    fn note(&mut self, served: &Served<'a>) {
+        self.machine = self.machine.or(served.machine);
+        let newest = self.newest.map(|(boot, ..)| boot);
+        if let Some(boot) = served.boot
+            && newest.is_none_or(|newest| newest < boot)
+        {
+            self.newest = Some((boot, served.event.completed, served.event));
+        }
     }
 }

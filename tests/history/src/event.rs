@@ -110,6 +110,8 @@ pub struct Collect {
     pub node: String,
     /// The network.
     pub network: String,
+    /// The machine that asks.
+    pub machine: Option<String>,
     /// The how many-th boot of the node it was issued in.
     pub boot: Option<u32>,
     /// When it was issued.

@@ -91,6 +91,7 @@ pub(crate) fn collected(span: (u64, u64), valid: &[&str]) -> Event {
         cluster: "default".to_owned(),
         node: "n1".to_owned(),
         network: "net".to_owned(),
+        machine: Some("m1".to_owned()),
         boot: Some(1),
         issued: Some(at(span.0)),
         valid: (valid.iter())

@@ -1,0 +1,124 @@
+//! A machine as the service sees it: its name, its boots, the order of its verbs, and what its runtime knows.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use history::Issued;
+use ipam_api::{Attachment, ValidAttachment};
+
+pub(crate) const IFNAME: &str = "eth0";
+
+/// A node whose verbs the test makes up itself.
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) network: String,
+    pub(crate) machine: String,
+    now: Mutex<Now>,
+}
+
+struct Now {
+    boot: u32,
+    /// Verbs that were issued in this boot.
+    issued: i64,
+    known: BTreeSet<String>,
+}
+
+/// When a verb was issued.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Stamp {
+    pub(crate) boot: u32,
+    pub(crate) boot_id: String,
+    pub(crate) issued: i64,
+}
+
+impl Stamp {
+    pub(crate) fn time(&self) -> Issued {
+        Issued::at(self.issued)
+    }
+}
+
+impl Node {
+    pub(crate) fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            network: "net".to_owned(),
+            machine: format!("machine-of-{name}"),
+            now: Mutex::new(Now {
+                boot: 1,
+                issued: 0,
+                known: BTreeSet::new(),
+            }),
+        }
+    }
+
+    /// Another machine that uses the name; its boot is none of the node's.
+    pub(crate) fn intruder(of: &Self) -> Self {
+        let node = Self {
+            machine: format!("intruder-on-{}", of.name),
+            network: of.network.clone(),
+            ..Self::new(&of.name)
+        };
+        node.lock().boot = 0;
+        node
+    }
+
+    pub(crate) fn key(&self, container: &str) -> Attachment {
+        Attachment {
+            cluster: "default".to_owned(),
+            node: self.name.clone(),
+            network: self.network.clone(),
+            container_id: container.to_owned(),
+            ifname: IFNAME.to_owned(),
+        }
+    }
+
+    /// Issues a verb.
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.stamp_in(&mut self.lock())
+    }
+
+    /// Issues a verb about a container that the runtime lists from now on.
+    pub(crate) fn stamp_and_list(&self, container: &str) -> Stamp {
+        let mut now = self.lock();
+        now.known.insert(container.to_owned());
+        self.stamp_in(&mut now)
+    }
+
+    /// Issues a verb about a container that the runtime does not list any more.
+    pub(crate) fn stamp_and_forget(&self, container: &str) -> Stamp {
+        let mut now = self.lock();
+        now.known.remove(container);
+        self.stamp_in(&mut now)
+    }
+
+    /// Issues a GC with the list of that very moment.
+    pub(crate) fn stamp_of_gc(&self) -> (Stamp, Vec<ValidAttachment>) {
+        let mut now = self.lock();
+        let valid = now.known.iter().map(|container| ValidAttachment {
+            container_id: container.clone(),
+            ifname: IFNAME.to_owned(),
+        });
+        let valid = valid.collect();
+        (self.stamp_in(&mut now), valid)
+    }
+
+    /// Reboots: its clock begins anew.
+    pub(crate) fn reboot(&self) {
+        let mut now = self.lock();
+        now.boot += 1;
+        now.issued = 0;
+    }
+
+    fn stamp_in(&self, now: &mut Now) -> Stamp {
+        now.issued += 1;
+        Stamp {
+            boot: now.boot,
+            boot_id: format!("boot-{}-of-{}", now.boot, self.machine),
+            issued: now.issued,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

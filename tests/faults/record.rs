@@ -1,0 +1,72 @@
+//! What all threads write down: the history, and how often each thing happened.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use history::{Event, Outcome, Verb};
+
+pub(crate) struct Record {
+    start: Instant,
+    events: Mutex<Vec<Event>>,
+    counts: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Record {
+    pub(crate) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            events: Mutex::default(),
+            counts: Mutex::default(),
+        }
+    }
+
+    /// Since the beginning.
+    pub(crate) fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    pub(crate) fn note(&self, event: Event) {
+        let verb = match &event.verb {
+            Verb::Claim(_) => "claim",
+            Verb::Release(_) => "release",
+            Verb::Collect(_) => "gc",
+        };
+        let outcome = match &event.outcome {
+            Outcome::Granted(_) => "granted".to_owned(),
+            Outcome::Done => "done".to_owned(),
+            Outcome::Refused(code) => format!("{code:?}"),
+            Outcome::Unknown => "no answer".to_owned(),
+        };
+        self.count(&format!("outcome: {verb}: {outcome}"));
+        lock(&self.events).push(event);
+    }
+
+    /// Counts one more of `what`: `fault: …` or `outcome: …`.
+    pub(crate) fn count(&self, what: &str) {
+        *lock(&self.counts).entry(what.to_owned()).or_default() += 1;
+    }
+
+    /// How many calls were made.
+    pub(crate) fn operations(&self) -> usize {
+        lock(&self.events).len()
+    }
+
+    pub(crate) fn events(&self) -> MutexGuard<'_, Vec<Event>> {
+        lock(&self.events)
+    }
+
+    /// All counts, a line each.
+    pub(crate) fn summary(&self) -> String {
+        let mut text = String::new();
+        for (what, count) in lock(&self.counts).iter() {
+            let _ = writeln!(text, "{count:>8}  {what}");
+        }
+        text
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

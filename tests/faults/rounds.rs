@@ -1,0 +1,35 @@
+//! How long it goes on, and with which seeds.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+/// Calls of one database in the short form.
+const OPERATIONS: usize = 6_000;
+
+/// Plays rounds until the time is up: at least one.
+pub(crate) fn play(name: &str, round: impl Fn(u64, usize)) {
+    let first = number("IPAM_FAULT_SEED").unwrap_or_else(|| RandomState::new().hash_one(()) >> 16);
+    let operations = number("IPAM_FAULT_OPERATIONS").and_then(|count| usize::try_from(count).ok());
+    let minutes = number("IPAM_FAULT_MINUTES").unwrap_or_default();
+    let end = Instant::now() + Duration::from_secs(minutes * 60);
+    for seed in first.. {
+        say(&format!("{name}: IPAM_FAULT_SEED={seed}"));
+        round(seed, operations.unwrap_or(OPERATIONS));
+        if Instant::now() >= end {
+            return;
+        }
+    }
+}
+
+/// Says something to whoever watches: the test runner keeps what a passing test prints.
+pub(crate) fn say(text: &str) {
+    // A closed stderr is no reason to fail a test.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    let number = text.parse();
+    Some(number.unwrap_or_else(|_| panic!("{variable}={text} is not a number")))
+}

@@ -1,0 +1,129 @@
+//! One server on a SQLite file, which is killed while it commits, runs out of disk, and whose clock is moved.
+
+use std::cell::RefCell;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use harness::require;
+use harness::server::{Launch, Server};
+use tempfile::TempDir;
+
+use crate::dice::Dice;
+use crate::disk::Disk;
+use crate::postgres::{block_on, pause, start_again};
+use crate::record::Record;
+use crate::stage::{Stage, nodes};
+use crate::{poison, rounds};
+
+/// Where Debian's package has it.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+
+#[test]
+fn nothing_is_leased_twice_lost_or_leaked_on_sqlite_whatever_fails() {
+    if !require::root() {
+        return;
+    }
+    if !Path::new(FAKETIME).exists() {
+        return require::skip("faketime", "no libfaketime");
+    }
+    rounds::play("sqlite", round);
+}
+
+fn round(seed: u64, operations: usize) {
+    let record = Arc::new(Record::new());
+    let scene = Scene::new(&record);
+    let stage = Stage::new(seed, &record, &[&scene.server.borrow()]);
+    let nodes = nodes();
+    let mut cast = stage.cast(&nodes);
+    stage.play(&mut cast, operations, |dice| scene.fail(dice));
+    stage.settle(cast);
+    let folder = TempDir::with_prefix("ipam-faults-").expect("a folder");
+    stage.judge("sqlite", scene.server.borrow().rest());
+    scene.server.borrow_mut().kill().expect("it is killed");
+    scene.disk.take_out(folder.path());
+    stage.audit(&url_in(folder.path()));
+}
+
+fn url_in(folder: &Path) -> String {
+    format!("sqlite://{}/ipam.db", folder.display())
+}
+
+/// A database that refuses some rows.
+fn poisoned() -> TempDir {
+    let folder = TempDir::with_prefix("ipam-faults-").expect("a folder");
+    let url = url_in(folder.path());
+    let mut server = Server::on(&url).expect("a server");
+    server.sigterm().expect("it ends");
+    block_on(poison::sqlite(&url));
+    folder
+}
+
+struct Scene<'a> {
+    record: &'a Record,
+    server: RefCell<Server>,
+    /// What the server adds to the time.
+    clock: PathBuf,
+    disk: Disk,
+}
+
+impl<'a> Scene<'a> {
+    fn new(record: &'a Record) -> Self {
+        let disk = Disk::new();
+        disk.bring(poisoned().path());
+        let clock = disk.namespace.folder().join("clock");
+        fs::write(&clock, "+0").expect("the clock's file");
+        let server = Launch::new()
+            .inside(&disk.namespace)
+            .database(&Disk::url())
+            .env("LD_PRELOAD", FAKETIME)
+            .env("FAKETIME_TIMESTAMP_FILE", &clock.display().to_string())
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+            .env("FAKETIME_NO_CACHE", "1")
+            .start();
+        Self {
+            record,
+            server: RefCell::new(server.expect("a server")),
+            clock,
+            disk,
+        }
+    }
+
+    /// One thing goes wrong, and after a while right again.
+    fn fail(&self, dice: &mut Dice) {
+        thread::sleep(dice.millis(20..300));
+        match dice.below(8) {
+            0..=2 => {
+                let mut server = self.server.borrow_mut();
+                server.kill().expect("it is killed");
+                self.record.count("fault: server: kill -9");
+                thread::sleep(dice.millis(0..200));
+                start_again(&mut server);
+            }
+            3 => {
+                let pid = self.server.borrow().pid().expect("it runs");
+                pause(pid, dice.millis(20..900));
+                self.record.count("fault: server: SIGSTOP and SIGCONT");
+            }
+            4..=5 => {
+                self.disk.fill();
+                thread::sleep(dice.millis(50..500));
+                self.disk.empty();
+                self.record.count("fault: database: the disk is full");
+            }
+            _ => self.move_clock(dice),
+        }
+    }
+
+    /// Minutes to and fro; or hours ahead, after which nothing that rests is leased until the clock is right again.
+    fn move_clock(&self, dice: &mut Dice) {
+        let offset = dice.pick(&["+10m", "-10m", "+0", "+3h"]).expect("there are some");
+        fs::write(&self.clock, offset).expect("the clock's file");
+        self.record.count(&format!("fault: clock: set to {offset}"));
+        if *offset == "+3h" {
+            thread::sleep(dice.millis(100..400));
+            fs::write(&self.clock, "+0").expect("the clock's file");
+        }
+    }
+}
