@@ -77,7 +77,10 @@ impl Caller {
         let stamp = node.stamp();
         let outcome = self.claim(node, &id, &ask, &stamp);
         assert!(matches!(outcome, Outcome::Granted(_)), "{id}: {outcome}");
-        assert_eq!(self.release(node, &[&id], &node.stamp(), None), Outcome::Done);
+        assert_eq!(
+            self.release(node, &[&id], &node.stamp(), None),
+            Outcome::Done
+        );
         self.calm = calm;
     }
 

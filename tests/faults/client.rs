@@ -75,7 +75,9 @@ impl<'a> Client<'a> {
         }
         for id in std::mem::take(&mut self.owed) {
             let stamp = self.node.stamp_and_forget(&id);
-            self.persist(&id, |caller, node| caller.release(node, &[&id], &stamp, None));
+            self.persist(&id, |caller, node| {
+                caller.release(node, &[&id], &stamp, None)
+            });
         }
     }
 
@@ -110,7 +112,12 @@ impl<'a> Client<'a> {
             _ => names(&[&["v4"]]),
         };
         let wanted: Vec<IpAddr> = match dice.once_in(8) && entries[0][0] == "v4" {
-            true => vec![IpAddr::from([10, 0, 0, u8::try_from(16 + dice.below(32)).unwrap_or(16)])],
+            true => vec![IpAddr::from([
+                10,
+                0,
+                0,
+                u8::try_from(16 + dice.below(48)).unwrap_or(16),
+            ])],
             false => Vec::new(),
         };
         let deadline = dice.once_in(5).then(|| dice.millis(20..3000));
@@ -137,7 +144,8 @@ impl<'a> Client<'a> {
             }
         }
         let gives_up = self.node.stamp();
-        self.caller.release(self.node, &[&id], &gives_up, Some(&stamp));
+        self.caller
+            .release(self.node, &[&id], &gives_up, Some(&stamp));
         self.owe(id);
     }
 
@@ -179,7 +187,10 @@ impl<'a> Client<'a> {
     fn stop_all(&mut self) {
         let ids: Vec<_> = self.live.drain(..).map(|container| container.id).collect();
         let names: Vec<_> = ids.iter().map(String::as_str).collect();
-        let stamps: Vec<_> = ids.iter().map(|id| self.node.stamp_and_forget(id)).collect();
+        let stamps: Vec<_> = ids
+            .iter()
+            .map(|id| self.node.stamp_and_forget(id))
+            .collect();
         let Some(stamp) = stamps.last() else {
             return;
         };
@@ -244,7 +255,10 @@ impl<'a> Client<'a> {
         let (node, caller, pair) = (self.node, &mut self.caller, &mut self.pair);
         let outcomes = std::thread::scope(|scope| {
             let other = scope.spawn(|| pair.claim(node, &id, &ask, &stamp));
-            [caller.claim(node, &id, &ask, &stamp), other.join().expect("no panic")]
+            [
+                caller.claim(node, &id, &ask, &stamp),
+                other.join().expect("no panic"),
+            ]
         });
         match (outcomes.iter()).any(|outcome| matches!(outcome, Outcome::Granted(_))) {
             true => self.live.push(Container { id, ask }),
@@ -308,7 +322,8 @@ impl<'a> Client<'a> {
             return self.live.push(Container { id, ask });
         }
         let gives_up = self.node.stamp();
-        self.caller.release(self.node, &[&id], &gives_up, Some(&stamp));
+        self.caller
+            .release(self.node, &[&id], &gives_up, Some(&stamp));
         self.owe(id);
     }
 
@@ -318,8 +333,11 @@ impl<'a> Client<'a> {
         let (id, ask) = self.fresh();
         let stamp = intruder.stamp();
         self.caller.claim(&intruder, &id, &ask, &stamp);
-        self.caller.collect(&intruder, &Stamp { issued: 9, ..stamp }, &[]);
-        self.caller.record().count("fault: node: two machines with one name");
+        self.caller
+            .collect(&intruder, &Stamp { issued: 9, ..stamp }, &[]);
+        self.caller
+            .record()
+            .count("fault: node: two machines with one name");
     }
 
     /// A claim that the database refuses, beside one that it does not.
@@ -337,7 +355,9 @@ impl<'a> Client<'a> {
             scope.spawn(|| pair.claim(node, &poisoned, &bad, &stamp));
             caller.claim(node, &id, &ask, &add)
         });
-        self.caller.record().count("fault: database: a row is refused");
+        self.caller
+            .record()
+            .count("fault: database: a row is refused");
         self.keep_unless_refused(id, ask, &outcome);
     }
 

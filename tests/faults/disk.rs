@@ -43,7 +43,9 @@ impl Disk {
     /// Leaves no room.
     pub(crate) fn fill(&self) {
         // It fails when there is no room left, as it should.
-        let _ = self.namespace.run(&format!("dd if=/dev/zero of={MOUNT}/ballast bs=64k"));
+        let _ = self
+            .namespace
+            .run(&format!("dd if=/dev/zero of={MOUNT}/ballast bs=64k"));
     }
 
     pub(crate) fn empty(&self) {

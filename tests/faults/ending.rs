@@ -21,11 +21,46 @@ pub(crate) struct Range {
 
 /// Small, so that addresses are used again at once, and run out.
 pub(crate) const RANGES: [Range; 5] = [
-    Range { name: "v4", vrf: "default", subnet: "10.0.0.0/24", first: "10.0.0.16", size: 32, reuse_delay_s: 0 },
-    Range { name: "more-v4", vrf: "default", subnet: "10.1.0.0/24", first: "10.1.0.16", size: 16, reuse_delay_s: 1 },
-    Range { name: "v6", vrf: "default", subnet: "2001:db8::/64", first: "2001:db8::10", size: 48, reuse_delay_s: 1 },
-    Range { name: "blue", vrf: "blue", subnet: "10.0.0.0/24", first: "10.0.0.16", size: 16, reuse_delay_s: 0 },
-    Range { name: "slow", vrf: "default", subnet: "10.2.0.0/24", first: "10.2.0.16", size: 16, reuse_delay_s: 0 },
+    Range {
+        name: "v4",
+        vrf: "default",
+        subnet: "10.0.0.0/24",
+        first: "10.0.0.16",
+        size: 48,
+        reuse_delay_s: 0,
+    },
+    Range {
+        name: "more-v4",
+        vrf: "default",
+        subnet: "10.1.0.0/24",
+        first: "10.1.0.16",
+        size: 24,
+        reuse_delay_s: 1,
+    },
+    Range {
+        name: "v6",
+        vrf: "default",
+        subnet: "2001:db8::/64",
+        first: "2001:db8::10",
+        size: 80,
+        reuse_delay_s: 1,
+    },
+    Range {
+        name: "blue",
+        vrf: "blue",
+        subnet: "10.0.0.0/24",
+        first: "10.0.0.16",
+        size: 16,
+        reuse_delay_s: 0,
+    },
+    Range {
+        name: "slow",
+        vrf: "default",
+        subnet: "10.2.0.0/24",
+        first: "10.2.0.16",
+        size: 16,
+        reuse_delay_s: 0,
+    },
 ];
 
 impl Range {
@@ -83,7 +118,10 @@ pub(crate) fn read(rest: &Rest) -> Ending {
     let mut held: Vec<String> = held.map(|life| life.lease.clone()).collect();
     listed.sort();
     held.sort();
-    assert_eq!(listed, held, "the list of leases and the addresses' history differ");
+    assert_eq!(
+        listed, held,
+        "the list of leases and the addresses' history differ"
+    );
     ending
 }
 

@@ -21,11 +21,13 @@ const HOLD: Duration = Duration::from_millis(3500);
 const COMING: Duration = Duration::from_secs(2);
 
 const LOCK: &str = "begin; select 1 from pool_counter c join pool p on p.id = c.pool_id where p.name = 'slow' for update of c";
-const WAITING: &str = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+const WAITING: &str = "select count(*) from pg_stat_activity where $1 = any(pg_blocking_pids(pid))";
 
 /// The lock of the pool `slow`.
 struct Held {
     lock: PgConnection,
+    /// The process that holds it.
+    pid: i32,
     watcher: PgConnection,
 }
 
@@ -33,14 +35,18 @@ impl Held {
     async fn take(url: &str) -> Result<Self, sqlx::Error> {
         let mut lock = PgConnection::connect(url).await?;
         sqlx::raw_sql(LOCK).execute(&mut lock).await?;
+        let pid = sqlx::query_scalar("select pg_backend_pid()")
+            .fetch_one(&mut lock)
+            .await?;
         let watcher = PgConnection::connect(url).await?;
-        Ok(Self { lock, watcher })
+        Ok(Self { lock, pid, watcher })
     }
 
     async fn is_waited_for(&mut self) -> Result<bool, sqlx::Error> {
         let end = Instant::now() + COMING;
         while Instant::now() < end {
-            let waiting: i64 = sqlx::query_scalar(WAITING).fetch_one(&mut self.watcher).await?;
+            let waiting = sqlx::query_scalar::<_, i64>(WAITING).bind(self.pid);
+            let waiting = waiting.fetch_one(&mut self.watcher).await?;
             if waiting > 0 {
                 return Ok(true);
             }
@@ -51,7 +57,10 @@ impl Held {
 
     /// True when it was held all the time.
     async fn let_go(mut self) -> bool {
-        sqlx::raw_sql("commit").execute(&mut self.lock).await.is_ok()
+        sqlx::raw_sql("commit")
+            .execute(&mut self.lock)
+            .await
+            .is_ok()
     }
 }
 

@@ -190,7 +190,11 @@ impl PluginNode {
         let ran = self.run("CHECK", &id, &config);
         self.record.count("outcome: plugin: CHECK");
         let is_sound = ran.answer.is_ok() || code(&ran.answer) == WRONG_SERVICE;
-        assert!(is_sound, "{}: CHECK {id} fails: {:?}", self.name, ran.answer);
+        assert!(
+            is_sound,
+            "{}: CHECK {id} fails: {:?}",
+            self.name, ran.answer
+        );
     }
 
     fn collect(&self) {

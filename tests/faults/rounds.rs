@@ -4,18 +4,15 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// Calls of one database in the short form.
-const OPERATIONS: usize = 6_000;
-
-/// Plays rounds until the time is up: at least one.
-pub(crate) fn play(name: &str, round: impl Fn(u64, usize)) {
+/// Plays rounds until the time is up: at least one. `operations`: calls in each, unless the environment says otherwise.
+pub(crate) fn play(name: &str, operations: usize, round: impl Fn(u64, usize)) {
     let first = number("IPAM_FAULT_SEED").unwrap_or_else(|| RandomState::new().hash_one(()) >> 16);
-    let operations = number("IPAM_FAULT_OPERATIONS").and_then(|count| usize::try_from(count).ok());
+    let asked = number("IPAM_FAULT_OPERATIONS").and_then(|count| usize::try_from(count).ok());
     let minutes = number("IPAM_FAULT_MINUTES").unwrap_or_default();
     let end = Instant::now() + Duration::from_secs(minutes * 60);
     for seed in first.. {
         say(&format!("{name}: IPAM_FAULT_SEED={seed}"));
-        round(seed, operations.unwrap_or(OPERATIONS));
+        round(seed, asked.unwrap_or(operations));
         if Instant::now() >= end {
             return;
         }

@@ -1,6 +1,6 @@
 //! One server on a SQLite file, which is killed while it commits, runs out of disk, and whose clock is moved.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +17,8 @@ use crate::record::Record;
 use crate::stage::{Stage, nodes};
 use crate::{poison, rounds};
 
+/// In the short form.
+const OPERATIONS: usize = 6_000;
 /// Where Debian's package has it.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
@@ -28,19 +30,19 @@ fn nothing_is_leased_twice_lost_or_leaked_on_sqlite_whatever_fails() {
     if !Path::new(FAKETIME).exists() {
         return require::skip("faketime", "no libfaketime");
     }
-    rounds::play("sqlite", round);
+    rounds::play("sqlite", OPERATIONS, round);
 }
 
 fn round(seed: u64, operations: usize) {
     let record = Arc::new(Record::new());
-    let scene = Scene::new(&record);
+    let scene = Scene::new(seed, &record);
     let stage = Stage::new(seed, &record, &[&scene.server.borrow()]);
     let nodes = nodes();
     let mut cast = stage.cast(&nodes);
     stage.play(&mut cast, operations, |dice| scene.fail(dice));
     stage.settle(cast);
     let folder = TempDir::with_prefix("ipam-faults-").expect("a folder");
-    stage.judge("sqlite", scene.server.borrow().rest());
+    stage.judge("sqlite", scene.server.borrow().rest(), scene.moves_clock);
     scene.server.borrow_mut().kill().expect("it is killed");
     scene.disk.take_out(folder.path());
     stage.audit(&url_in(folder.path()));
@@ -62,14 +64,17 @@ fn poisoned() -> TempDir {
 
 struct Scene<'a> {
     record: &'a Record,
+    /// Not in every round: a clock that is moved tells less about how long addresses rest.
+    moves_clock: bool,
     server: RefCell<Server>,
     /// What the server adds to the time.
     clock: PathBuf,
+    clock_base: Cell<i64>,
     disk: Disk,
 }
 
 impl<'a> Scene<'a> {
-    fn new(record: &'a Record) -> Self {
+    fn new(seed: u64, record: &'a Record) -> Self {
         let disk = Disk::new();
         disk.bring(poisoned().path());
         let clock = disk.namespace.folder().join("clock");
@@ -84,8 +89,10 @@ impl<'a> Scene<'a> {
             .start();
         Self {
             record,
+            moves_clock: Dice::new(seed, "clock").once_in(2),
             server: RefCell::new(server.expect("a server")),
             clock,
+            clock_base: Cell::new(0),
             disk,
         }
     }
@@ -93,7 +100,7 @@ impl<'a> Scene<'a> {
     /// One thing goes wrong, and after a while right again.
     fn fail(&self, dice: &mut Dice) {
         thread::sleep(dice.millis(20..300));
-        match dice.below(8) {
+        match dice.below(if self.moves_clock { 9 } else { 6 }) {
             0..=2 => {
                 let mut server = self.server.borrow_mut();
                 server.kill().expect("it is killed");
@@ -116,14 +123,26 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Minutes to and fro; or hours ahead, after which nothing that rests is leased until the clock is right again.
+    /// Back by minutes, or ahead by hours and back: neither may end any address's rest. (A step ahead that is shorter than
+    /// the tolerance does.)
     fn move_clock(&self, dice: &mut Dice) {
-        let offset = dice.pick(&["+10m", "-10m", "+0", "+3h"]).expect("there are some");
-        fs::write(&self.clock, offset).expect("the clock's file");
-        self.record.count(&format!("fault: clock: set to {offset}"));
-        if *offset == "+3h" {
+        let base = self.clock_base.get();
+        if dice.once_in(2) {
+            self.clock_base.set(base - 600);
+            self.record.count("fault: clock: ten minutes back");
+        } else {
+            self.set_clock(base + 3 * 3600);
+            self.record
+                .count("fault: clock: three hours ahead, for a moment");
             thread::sleep(dice.millis(100..400));
-            fs::write(&self.clock, "+0").expect("the clock's file");
         }
+        self.set_clock(self.clock_base.get());
+    }
+
+    fn set_clock(&self, seconds: i64) {
+        // Whole or not at all: the server reads it all the time.
+        let new = self.clock.with_extension("new");
+        fs::write(&new, format!("{seconds:+}")).expect("the clock's file");
+        fs::rename(&new, &self.clock).expect("the clock's file");
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use harness::rest::Rest;
 use harness::server::Server;
-use history::check;
+use history::{Ending, check};
 use ipam_server::store::Store;
 
 use crate::caller::Caller;
@@ -20,8 +20,8 @@ use crate::record::Record;
 use crate::rounds::say;
 use crate::wire::Wire;
 
-const NODES: usize = 5;
-const THREADS_PER_NODE: usize = 3;
+const NODES: usize = 8;
+const THREADS_PER_NODE: usize = 4;
 const PLUGIN_NODES: usize = 2;
 /// A round that takes longer hangs.
 const LONGEST: Duration = Duration::from_secs(600);
@@ -57,7 +57,10 @@ impl Stage {
     }
 
     pub(crate) fn urls(&self) -> Vec<String> {
-        self.wires.iter().map(|wire| wire.url().to_owned()).collect()
+        self.wires
+            .iter()
+            .map(|wire| wire.url().to_owned())
+            .collect()
     }
 
     pub(crate) fn dice(&self, name: &str) -> Dice {
@@ -78,17 +81,30 @@ impl Stage {
     }
 
     /// Plays until so many calls were made, while `chaos` does its work again and again.
-    pub(crate) fn play(&self, cast: &mut Cast<'_>, operations: usize, mut chaos: impl FnMut(&mut Dice)) {
+    pub(crate) fn play(
+        &self,
+        cast: &mut Cast<'_>,
+        operations: usize,
+        mut chaos: impl FnMut(&mut Dice),
+    ) {
         self.wires.iter().for_each(|wire| wire.be_calm(false));
         let end = Instant::now() + LONGEST;
         let over = AtomicBool::new(false);
         let goes_on = || !over.load(Ordering::Relaxed) && Instant::now() < end;
         thread::scope(|scope| {
             for client in &mut cast.clients {
-                scope.spawn(|| while goes_on() { client.step() });
+                scope.spawn(|| {
+                    while goes_on() {
+                        client.step()
+                    }
+                });
             }
             for plugin in &mut cast.plugins {
-                scope.spawn(|| while goes_on() { plugin.step() });
+                scope.spawn(|| {
+                    while goes_on() {
+                        plugin.step()
+                    }
+                });
             }
             let mut dice = self.dice("chaos");
             while self.record.operations() < operations && goes_on() {
@@ -96,7 +112,11 @@ impl Stage {
             }
             over.store(true, Ordering::Relaxed);
         });
-        assert!(self.record.operations() >= operations, "it hangs\n{}", self.record.summary());
+        assert!(
+            self.record.operations() >= operations,
+            "it hangs\n{}",
+            self.record.summary()
+        );
         for wire in &self.wires {
             wire.be_calm(true);
             wire.drain();
@@ -140,8 +160,11 @@ impl Stage {
     }
 
     /// The verdict: panics with the events of every violation.
-    pub(crate) fn judge(&self, name: &str, rest: &Rest) {
-        let ending = ending::read(rest);
+    pub(crate) fn judge(&self, name: &str, rest: &Rest, clock_moved: bool) {
+        let ending = Ending {
+            clock_moved,
+            ..ending::read(rest)
+        };
         let events = self.record.events();
         let violations = check(&events, &ending);
         let seconds = self.record.now().as_secs();
@@ -153,7 +176,11 @@ impl Stage {
             violations.len(),
             self.record.summary()
         ));
-        let shown: Vec<_> = violations.iter().take(20).map(ToString::to_string).collect();
+        let shown: Vec<_> = violations
+            .iter()
+            .take(20)
+            .map(ToString::to_string)
+            .collect();
         assert!(
             violations.is_empty(),
             "IPAM_FAULT_SEED={}: {} violations\n{}",

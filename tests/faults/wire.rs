@@ -177,7 +177,8 @@ impl Shared {
             let _under_way = UnderWay::new(&self);
             let mishap = self.mishap(&request);
             if mishap != Mishap::None {
-                self.record.count(&format!("fault: wire: {}", mishap.name()));
+                self.record
+                    .count(&format!("fault: wire: {}", mishap.name()));
             }
             if !self.carry(&mut client, &request, mishap) {
                 return;

@@ -130,7 +130,10 @@ impl<'a> Known<'a> {
         if let (Some(machine), Some(known)) = (machine, self.machine)
             && *machine != known
         {
-            return Some(format!("machine {known}: {}; machine {machine}: {event}", self.first));
+            return Some(format!(
+                "machine {known}: {}; machine {machine}: {event}",
+                self.first
+            ));
         }
         let (newest, at, newer) = self.newest?;
         let came_back = is_after(Some(newest), *boot) && at < event.invoked;

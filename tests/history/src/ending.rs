@@ -14,6 +14,9 @@ pub struct Ending {
     pub lives: Vec<Life>,
     /// Every pool.
     pub pools: Vec<Pool>,
+    /// Whether the database's clock was moved meanwhile: then its times tell the order of things, and not how long they
+    /// took.
+    pub clock_moved: bool,
 }
 
 /// A lease, from its making to its release.

@@ -311,6 +311,18 @@ fn an_address_that_did_not_rest() {
         released("c1", (5, 6)),
         claimed("c2", (6, 7), "l2", "10.0.0.1"),
     ];
-    let lives = vec![until(l1(), 6, "release"), held("c2", "l2", "10.0.0.1", 6)];
-    assert_refused(&events, &ending(lives), Rule::ReusedEarly, &["l1", "l2"]);
+    let lives = |again| {
+        vec![
+            until(l1(), 6, "release"),
+            held("c2", "l2", "10.0.0.1", again),
+        ]
+    };
+    assert_refused(&events, &ending(lives(6)), Rule::ReusedEarly, &["l1", "l2"]);
+    // Whatever the database's clock says meanwhile, the clients' goes on.
+    let mut events = events;
+    events[1] = released("c1", (7, 8));
+    events[2] = claimed("c2", (6, 7), "l2", "10.0.0.1");
+    let mut moved = ending(lives(600));
+    moved.clock_moved = true;
+    assert_refused(&events, &moved, Rule::ReusedEarly, &["l1", "l2"]);
 }

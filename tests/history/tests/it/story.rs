@@ -144,6 +144,7 @@ pub(crate) fn ending(lives: Vec<Life>) -> Ending {
     Ending {
         lives,
         pools: vec![pool],
+        clock_moved: false,
     }
 }
 
