@@ -11,6 +11,7 @@ mod disk;
 mod ending;
 mod node;
 mod overdue;
+mod overload;
 mod plugin;
 mod poison;
 mod postgres;

@@ -263,7 +263,7 @@ fn forward(server: &Path, request: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// An HTTP request or answer with its body, whose length is in the head.
-fn read_message(stream: &mut impl Read) -> Option<Vec<u8>> {
+pub(crate) fn read_message(stream: &mut impl Read) -> Option<Vec<u8>> {
     let mut message = Vec::new();
     let mut buffer = [0; 8192];
     loop {
@@ -280,7 +280,7 @@ fn read_message(stream: &mut impl Read) -> Option<Vec<u8>> {
     }
 }
 
-fn header(message: &[u8], name: &str) -> Option<String> {
+pub(crate) fn header(message: &[u8], name: &str) -> Option<String> {
     let head = message.split(|byte| *byte == b'\n');
     head.take_while(|line| !line.trim_ascii().is_empty())
         .find_map(|line| {

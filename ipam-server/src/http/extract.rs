@@ -3,18 +3,24 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{Bytes, HttpBody};
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
 use axum::extract::{self, FromRequest, FromRequestParts, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::error::Failure;
 use crate::error::causes;
 
 /// The largest body; the attachments of a GC are the longest list.
 pub(super) const BODY_BYTES: usize = 4 * 1024 * 1024;
+/// Larger bodies than this are few: only a GC with a long list, or a replay, has one.
+const SMALL_BODY: u64 = 64 * 1024;
+/// So many larger bodies are read at once, and the others wait: else a hundred clients that hold theirs back would fill
+/// the memory.
+static LARGE_BODIES: Semaphore = Semaphore::const_new(16);
 /// How long a body may take to arrive.
 const BODY_LIMIT: Duration = Duration::from_secs(30);
 
@@ -32,7 +38,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
         check_content_type(&request)?;
-        let body = read_body(request, state).await?;
+        let (body, _place) = read_body(request, state).await?;
         let mut json = serde_json::Deserializer::from_slice(&body);
         let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let path = error.path().to_string();
@@ -63,10 +69,22 @@ fn check_content_type(request: &Request) -> Result<(), Failure> {
     }
 }
 
-async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Failure> {
-    let reading = Bytes::from_request(request, state);
+/// Reads a body, and answers what it takes up among the large ones.
+async fn read_body<S: Send + Sync>(
+    request: Request,
+    state: &S,
+) -> Result<(Bytes, Option<SemaphorePermit<'static>>), Failure> {
+    let reading = async {
+        let size = request.body().size_hint().upper();
+        let place = match size.is_some_and(|size| size <= SMALL_BODY) {
+            true => None,
+            // The semaphore is never closed.
+            false => LARGE_BODIES.acquire().await.ok(),
+        };
+        Ok((Bytes::from_request(request, state).await?, place))
+    };
     match tokio::time::timeout(BODY_LIMIT, reading).await {
-        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Ok(read)) => Ok(read),
         Ok(Err(BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)))) => {
             Err(Failure::TooBig(BODY_BYTES))
         }
