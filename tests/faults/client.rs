@@ -82,13 +82,14 @@ impl<'a> Client<'a> {
     }
 
     fn persist(&mut self, id: &str, mut call: impl FnMut(&mut Caller, &Node) -> Outcome) {
-        for _ in 0..200 {
+        for _ in 0..40 {
             match call(&mut self.caller, self.node) {
-                Outcome::Unknown => std::thread::sleep(Duration::from_millis(50)),
+                Outcome::Unknown => std::thread::sleep(Duration::from_millis(200)),
                 _ => return,
             }
         }
-        panic!("{id}: nobody answers, though nothing is wrong any more");
+        let complaint = format!("{id}: nobody answers, though nothing is wrong any more");
+        self.caller.record().complain(complaint);
     }
 
     fn fresh(&mut self) -> (String, Ask) {

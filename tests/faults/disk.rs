@@ -21,9 +21,9 @@ impl Disk {
         Self { namespace }
     }
 
-    /// The URL of a database on it, as its server sees it.
-    pub(crate) fn url() -> String {
-        format!("sqlite://{MOUNT}/ipam.db")
+    /// A file on it, as those inside see it.
+    pub(crate) fn path(name: &str) -> String {
+        format!("{MOUNT}/{name}")
     }
 
     /// Copies the database that a server has made in `folder` onto the disk.

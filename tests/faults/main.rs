@@ -17,6 +17,7 @@ mod poison;
 mod postgres;
 mod record;
 mod rounds;
+mod spool;
 mod sqlite;
 mod stage;
 mod wire;

@@ -1,6 +1,7 @@
 //! A node with real `cluster-ipam` processes, as a runtime runs them.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -76,20 +77,18 @@ impl PluginNode {
 
     /// Delivers the spool; what DEL promised is done then.
     pub(crate) fn settle(&mut self) {
-        let output = Command::new(binaries::path("cluster-ipam"))
-            .arg("flush")
-            .arg("--node-file")
-            .arg(self.folder.path().join("node.json"))
-            .arg("--state-dir")
-            .arg(self.folder.path().join("state"))
-            .output()
-            .expect("cluster-ipam starts");
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{}: flush: {said}", self.name);
+        let flushed = flush(self.folder.path());
         let now = self.record.now();
         for mut event in self.promised.get_mut().expect("no panic").drain(..) {
             event.completed = now;
+            if flushed.is_err() {
+                event.outcome = Outcome::Unknown;
+            }
             self.record.note(event);
+        }
+        if let Err(said) = flushed {
+            let complaint = format!("{}: the spool stays: {said}", self.name);
+            self.record.complain(complaint);
         }
         for (id, _) in &self.live {
             self.add(id);
@@ -164,8 +163,10 @@ impl PluginNode {
 
     fn del(&self, id: &str) {
         let ran = self.run("DEL", id, &self.config);
-        let answer = ran.answer.as_ref();
-        answer.unwrap_or_else(|error| panic!("{}: DEL {id} fails: {error}", self.name));
+        if let Err(error) = &ran.answer {
+            let complaint = format!("{}: DEL {id} fails: {error}", self.name);
+            self.record.complain(complaint);
+        }
         let event = ran.event(Verb::Release(Release {
             attachment: self.key(id),
             boot: Some(1),
@@ -228,25 +229,8 @@ impl PluginNode {
 
     fn run(&self, verb: &str, id: &str, config: &Value) -> Ran {
         let (invoked, earliest) = (self.record.now(), boottime());
-        let mut child = Command::new(binaries::path("cluster-ipam"))
-            .env_clear()
-            .env("CNI_COMMAND", verb)
-            .env("CNI_CONTAINERID", id)
-            .env("CNI_NETNS", "/run/netns/none")
-            .env("CNI_IFNAME", IFNAME)
-            .env("CNI_PATH", "/opt/cni/bin")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("cluster-ipam starts");
-        let mut stdin = child.stdin.take().expect("it is piped");
-        stdin
-            .write_all(config.to_string().as_bytes())
-            .expect("it reads its configuration");
-        drop(stdin);
-        let output = child.wait_with_output().expect("it ends");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let plugin = Command::new(binaries::path("cluster-ipam"));
+        let answer = call(plugin, verb, id, config);
         Ran {
             client: self.name.clone(),
             invoked,
@@ -255,11 +239,59 @@ impl PluginNode {
                 earliest,
                 latest: boottime(),
             },
-            answer: match output.status.success() {
-                true => Ok(serde_json::from_str(&text).unwrap_or(Value::Null)),
-                false => Err(text),
-            },
+            answer,
         }
+    }
+}
+
+/// `cluster-ipam flush` for a node's folder with `node.json` and `state`; the error is what it said.
+pub(crate) fn flush(folder: &Path) -> Result<String, String> {
+    let output = flushing(folder).output().expect("cluster-ipam starts");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    match output.status.success() {
+        true => Ok(said),
+        false => Err(said),
+    }
+}
+
+/// The same, to be run.
+pub(crate) fn flushing(folder: &Path) -> Command {
+    let mut command = Command::new(binaries::path("cluster-ipam"));
+    command.arg("flush");
+    command.arg("--node-file").arg(folder.join("node.json"));
+    command.arg("--state-dir").arg(folder.join("state"));
+    command
+}
+
+/// Runs the plugin as libcni does: its result, or what it printed when it failed.
+pub(crate) fn call(
+    mut plugin: Command,
+    verb: &str,
+    id: &str,
+    config: &Value,
+) -> Result<Value, String> {
+    let mut child = plugin
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("CNI_COMMAND", verb)
+        .env("CNI_CONTAINERID", id)
+        .env("CNI_NETNS", "/run/netns/none")
+        .env("CNI_IFNAME", IFNAME)
+        .env("CNI_PATH", "/opt/cni/bin")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("cluster-ipam starts");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    let written = stdin.write_all(config.to_string().as_bytes());
+    written.expect("it reads its configuration");
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    match output.status.success() {
+        true => Ok(serde_json::from_str(&text).unwrap_or(Value::Null)),
+        false => Err(text),
     }
 }
 

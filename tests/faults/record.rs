@@ -11,6 +11,7 @@ pub(crate) struct Record {
     start: Instant,
     events: Mutex<Vec<Event>>,
     counts: Mutex<BTreeMap<String, u64>>,
+    complaints: Mutex<Vec<String>>,
 }
 
 impl Record {
@@ -19,6 +20,7 @@ impl Record {
             start: Instant::now(),
             events: Mutex::default(),
             counts: Mutex::default(),
+            complaints: Mutex::default(),
         }
     }
 
@@ -46,6 +48,15 @@ impl Record {
     /// Counts one more of `what`: `fault: …` or `outcome: …`.
     pub(crate) fn count(&self, what: &str) {
         *lock(&self.counts).entry(what.to_owned()).or_default() += 1;
+    }
+
+    /// Notes what must not happen either, though it breaks no guarantee by itself; the verdict tells it.
+    pub(crate) fn complain(&self, what: String) {
+        lock(&self.complaints).push(what);
+    }
+
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        lock(&self.complaints).clone()
     }
 
     /// How many calls were made.

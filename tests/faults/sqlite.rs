@@ -81,7 +81,7 @@ impl<'a> Scene<'a> {
         fs::write(&clock, "+0").expect("the clock's file");
         let server = Launch::new()
             .inside(&disk.namespace)
-            .database(&Disk::url())
+            .database(&format!("sqlite://{}", Disk::path("ipam.db")))
             .env("LD_PRELOAD", FAKETIME)
             .env("FAKETIME_TIMESTAMP_FILE", &clock.display().to_string())
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
