@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use harness::postgres::Cluster;
 use harness::require;
-use harness::server::{Launch, Server};
+use harness::server::Server;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -16,12 +16,12 @@ use crate::cable::Cable;
 use crate::dice::Dice;
 use crate::node::Node;
 use crate::record::Record;
-use crate::stage::{Stage, nodes};
+use crate::stage::{Stage, launch, nodes};
 use crate::{overdue, poison, rounds};
 
 const SERVERS: usize = 3;
 /// In the short form; with those on SQLite more than ten thousand.
-const OPERATIONS: usize = 5_000;
+const OPERATIONS: usize = 4_500;
 
 #[test]
 fn nothing_is_leased_twice_lost_or_leaked_on_postgres_whatever_fails() {
@@ -75,7 +75,7 @@ impl<'a> Scene<'a> {
         let (_, database) = rest.rsplit_once('/').expect("a database");
         let cable = |n| Cable::new(folder, Dice::new(seed, &format!("cable-{n}")), record);
         let cables: Vec<_> = (0..SERVERS).map(cable).collect();
-        let start = |cable: &Cable| Launch::new().database(&cable.url(database)).start();
+        let start = |cable: &Cable| launch().database(&cable.url(database)).start();
         let servers = cables.iter().map(|cable| start(cable).expect("a server"));
         Self {
             cluster,

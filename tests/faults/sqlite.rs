@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::thread;
 
 use harness::require;
-use harness::server::{Launch, Server};
+use harness::server::Server;
 use tempfile::TempDir;
 
 use crate::dice::Dice;
 use crate::disk::Disk;
 use crate::postgres::{block_on, pause, start_again};
 use crate::record::Record;
-use crate::stage::{Stage, nodes};
+use crate::stage::{Stage, launch, nodes};
 use crate::{poison, rounds};
 
 /// In the short form.
@@ -79,7 +79,7 @@ impl<'a> Scene<'a> {
         disk.bring(poisoned().path());
         let clock = disk.namespace.folder().join("clock");
         fs::write(&clock, "+0").expect("the clock's file");
-        let server = Launch::new()
+        let server = launch()
             .inside(&disk.namespace)
             .database(&format!("sqlite://{}", Disk::path("ipam.db")))
             .env("LD_PRELOAD", FAKETIME)

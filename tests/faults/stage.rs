@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use harness::rest::Rest;
-use harness::server::Server;
+use harness::server::{Launch, Server};
 use history::{Ending, check};
 use ipam_server::store::Store;
 
@@ -176,17 +176,15 @@ impl Stage {
             violations.len(),
             self.record.summary()
         ));
-        let shown: Vec<_> = violations
-            .iter()
-            .take(20)
-            .map(ToString::to_string)
-            .collect();
+        let mut wrong: Vec<_> = violations.iter().map(ToString::to_string).collect();
+        let count = wrong.len();
+        wrong.truncate(20);
+        wrong.extend(self.record.complaints());
         assert!(
-            violations.is_empty(),
-            "IPAM_FAULT_SEED={}: {} violations\n{}",
+            wrong.is_empty(),
+            "IPAM_FAULT_SEED={}: {count} violations\n{}",
             self.seed,
-            violations.len(),
-            shown.join("\n")
+            wrong.join("\n")
         );
     }
 
@@ -207,6 +205,11 @@ impl Stage {
 pub(crate) struct Cast<'a> {
     clients: Vec<Client<'a>>,
     plugins: Vec<PluginNode>,
+}
+
+/// A server that reclaims what a reboot left behind within the round.
+pub(crate) fn launch<'a>() -> Launch<'a> {
+    Launch::new().env("IPAM_QUARANTINE", "5")
 }
 
 /// Nodes whose verbs the test makes up.

@@ -86,6 +86,7 @@ fn kept(
     };
     let has_cause = |life: &&Life| match &life.released {
         None => true,
+        Some((_, reason)) if reason == "reclaim" => history.boot_was_over(granted.claim).is_some(),
         Some((_, reason)) => (history.touching(&granted.claim.attachment))
             .any(|event| is_the(reason, event) && may_free(event, granted)),
     };

@@ -34,7 +34,7 @@ pub struct Life {
     pub attachment: Attachment,
     /// By the database's clock.
     pub created: OffsetDateTime,
-    /// By the database's clock, and why (`release`, `gc`, `replaced`); none while it is held.
+    /// By the database's clock, and why (`release`, `gc`, `replaced`, `reclaim`); none while it is held.
     pub released: Option<(OffsetDateTime, String)>,
 }
 

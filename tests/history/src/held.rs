@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipam_api::Code;
 
 use crate::event::{Claim, Event, Grant, Outcome, Verb};
-use crate::order::{is_same_answer, may_free};
+use crate::order::is_same_answer;
 use crate::violation::{Rule, Violation};
 use crate::{Granted, History};
 
@@ -33,10 +33,7 @@ pub(crate) fn check(history: &History<'_>) -> Vec<Violation> {
 
 impl<'a> Holding<'a> {
     fn of(history: &History<'a>, granted: Granted<'a>) -> Option<Self> {
-        let until = (history.touching(&granted.claim.attachment))
-            .filter(|event| may_free(event, granted))
-            .map(|event| event.invoked)
-            .min();
+        let until = history.may_be_freed_from(granted);
         let from = granted.event.completed;
         let until = until.unwrap_or(Duration::MAX);
         (from < until).then_some(Self {

@@ -18,9 +18,12 @@ pub use ending::{Ending, Life, Pool};
 pub use event::{Claim, Collect, Event, Grant, Issued, Outcome, Release, Verb};
 pub use violation::{Rule, Violation};
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use ipam_api::Attachment;
+
+use order::may_free;
 
 /// Judges a history by its ending; empty when every guarantee was kept. `ending` is read when no call is under way.
 pub fn check(events: &[Event], ending: &Ending) -> Vec<Violation> {
@@ -38,13 +41,21 @@ pub(crate) struct History<'a> {
     pub(crate) events: &'a [Event],
     by_attachment: HashMap<&'a Attachment, Vec<&'a Event>>,
     collects: HashMap<(&'a str, &'a str, &'a str), Vec<&'a Event>>,
+    /// When each boot of a node may have been seen first.
+    boots: HashMap<(&'a str, &'a str), BTreeMap<u32, Duration>>,
 }
 
 impl<'a> History<'a> {
     fn new(events: &'a [Event]) -> Self {
         let mut by_attachment: HashMap<_, Vec<_>> = HashMap::new();
         let mut collects: HashMap<_, Vec<_>> = HashMap::new();
+        let mut boots: HashMap<_, BTreeMap<_, _>> = HashMap::new();
         for event in events {
+            if let Some((name, boot)) = boot_shown_by(event) {
+                let seen: &mut BTreeMap<_, _> = boots.entry(name).or_default();
+                let first = seen.entry(boot).or_insert(event.invoked);
+                *first = event.invoked.min(*first);
+            }
             match &event.verb {
                 Verb::Claim(Claim { attachment, .. })
                 | Verb::Release(Release { attachment, .. }) => {
@@ -66,7 +77,24 @@ impl<'a> History<'a> {
             events,
             by_attachment,
             collects,
+            boots,
         }
+    }
+
+    /// When the service may have learnt that the claim's boot is over; from then on its leases may be reclaimed.
+    pub(crate) fn boot_was_over(&self, claim: &Claim) -> Option<Duration> {
+        let key = &claim.attachment;
+        let boots = self.boots.get(&(key.cluster.as_str(), key.node.as_str()))?;
+        boots.range(claim.boot? + 1..).map(|(_, seen)| *seen).min()
+    }
+
+    /// When the first verb was sent that may have freed what the claim was answered with.
+    pub(crate) fn may_be_freed_from(&self, granted: Granted<'a>) -> Option<Duration> {
+        (self.touching(&granted.claim.attachment))
+            .filter(|event| may_free(event, granted))
+            .map(|event| event.invoked)
+            .chain(self.boot_was_over(granted.claim))
+            .min()
     }
 
     /// Claims and releases of the attachment.
@@ -95,6 +123,21 @@ impl<'a> History<'a> {
     /// The claims that were answered with leases.
     pub(crate) fn granted(&self) -> impl Iterator<Item = Granted<'a>> {
         self.events.iter().filter_map(Granted::of)
+    }
+}
+
+/// The node and the boot that a claim or a GC tells of, if it may have been heard.
+fn boot_shown_by(event: &Event) -> Option<((&str, &str), u32)> {
+    if matches!(event.outcome, Outcome::Refused(_)) {
+        return None;
+    }
+    match &event.verb {
+        Verb::Claim(claim) => {
+            let key = &claim.attachment;
+            Some(((key.cluster.as_str(), key.node.as_str()), claim.boot?))
+        }
+        Verb::Collect(gc) => Some(((gc.cluster.as_str(), gc.node.as_str()), gc.boot?)),
+        Verb::Release(_) => None,
     }
 }
 

@@ -9,7 +9,6 @@ use ipam_api::Attachment;
 use crate::History;
 use crate::ending::{Ending, Life, Pool};
 use crate::event::Verb;
-use crate::order::may_free;
 use crate::violation::{Rule, Violation};
 
 pub(crate) fn check(history: &History<'_>, ending: &Ending) -> Vec<Violation> {
@@ -93,10 +92,7 @@ impl<'a> Clients<'a> {
             }
         }
         for granted in history.granted() {
-            let until = (history.touching(&granted.claim.attachment))
-                .filter(|event| may_free(event, granted))
-                .map(|event| event.invoked)
-                .min();
+            let until = history.may_be_freed_from(granted);
             let told = granted.event.completed;
             let until = until.unwrap_or(told).max(granted.event.invoked);
             for lease in granted

@@ -79,6 +79,24 @@ fn a_lease_that_was_freed_by_nobody() {
 }
 
 #[test]
+fn a_lease_of_the_present_boot_that_is_reclaimed() {
+    let lives = || vec![until(l1(), 5, "reclaim"), held("c2", "l2", "10.0.0.2", 1)];
+    let mut other = claimed("c2", (1, 2), "l2", "10.0.0.2");
+    let words = ["reclaim", "c1"];
+    let events = [c1(), other.clone()];
+    assert_refused(&events, &ending(lives()), Rule::FreedWithoutCause, &words);
+    // It was claimed again in the next boot.
+    let mut again = claimed("c1", (3, 4), "l1", "10.0.0.1");
+    for event in [&mut other, &mut again] {
+        if let Verb::Claim(claim) = &mut event.verb {
+            claim.boot = Some(2);
+        }
+    }
+    let events = [c1(), other, again];
+    assert_refused(&events, &ending(lives()), Rule::FreedWithoutCause, &words);
+}
+
+#[test]
 fn a_lease_that_a_gc_freed_in_spite_of_its_list() {
     let events = [c1(), collected((5, 6), &["c1"])];
     let lives = vec![until(l1(), 5, "gc")];

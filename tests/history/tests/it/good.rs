@@ -99,6 +99,22 @@ fn a_gc_frees_what_was_claimed_before_and_is_not_listed() {
 }
 
 #[test]
+fn what_a_boot_held_that_is_over_may_be_reclaimed() {
+    let mut next_boot = claimed("c2", (10, 11), "l2", "10.0.0.2");
+    if let Verb::Claim(claim) = &mut next_boot.verb {
+        claim.boot = Some(2);
+    }
+    let events = [claimed("c1", (1, 2), "l1", "10.0.0.1"), next_boot];
+    assert_good(
+        &events,
+        vec![
+            until(held("c1", "l1", "10.0.0.1", 1), 70, "reclaim"),
+            held("c2", "l2", "10.0.0.2", 10),
+        ],
+    );
+}
+
+#[test]
 fn an_add_that_gave_up_takes_back_what_it_made_and_the_next_one_holds() {
     let gave_up = Release {
         claim_issued: Some(at(1)),
