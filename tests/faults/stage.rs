@@ -22,7 +22,7 @@ use crate::wire::Wire;
 
 const NODES: usize = 8;
 const THREADS_PER_NODE: usize = 4;
-const PLUGIN_NODES: usize = 2;
+const PLUGIN_NODES: usize = 4;
 /// A round that takes longer hangs.
 const LONGEST: Duration = Duration::from_secs(600);
 

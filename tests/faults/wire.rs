@@ -193,7 +193,11 @@ impl Shared {
         let named = header(request, HEADER).and_then(|text| Mishap::parse(&text));
         named.unwrap_or_else(|| {
             let mut dice = self.dice.lock().unwrap_or_else(PoisonError::into_inner);
-            Mishap::draw(&mut dice)
+            // Processes are few: each meets more.
+            let once_more = Mishap::draw(&mut dice);
+            Some(Mishap::draw(&mut dice))
+                .filter(|mishap| *mishap != Mishap::None)
+                .unwrap_or(once_more)
         })
     }
 
@@ -219,7 +223,7 @@ impl Shared {
                 self.send_again(request, time);
                 relay(&self.server, request, client)
             }
-            Mishap::Elsewhere => relay(&self.stranger, request, client),
+            Mishap::Elsewhere => relay(&self.stranger, &without_service(request), client),
             Mishap::None => relay(&self.server, request, client),
         }
     }
@@ -248,6 +252,17 @@ impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.0.under_way.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+/// The request without the service that it is meant for: a server that does not look at that is the worst stranger.
+fn without_service(request: &[u8]) -> Vec<u8> {
+    let mut request = request.to_vec();
+    let name = b"ipam-service-id:";
+    let found = (request.windows(name.len())).position(|it| it.eq_ignore_ascii_case(name));
+    if let Some(at) = found {
+        request[at] = b'x';
+    }
+    request
 }
 
 fn relay(server: &Path, request: &[u8], client: &mut TcpStream) -> bool {

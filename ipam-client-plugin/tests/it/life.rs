@@ -52,6 +52,31 @@ fn a_restart_across_an_outage_is_served_and_leaves_nothing() {
     assert!(leases(&server).is_empty());
 }
 
+/// Each attempt has a container id of its own. Some are killed half way; some are never heard of again but by GC.
+#[test]
+fn a_pod_whose_sandbox_fails_again_and_again_does_not_drain_its_pool() {
+    let server = Server::sqlite().unwrap();
+    let pool = json!({"name": "v4", "subnet": "10.0.0.0/29", "reuse_delay_s": 0});
+    server.rest().post("/v1/pools", &pool).unwrap().expect(201);
+    let node = Node::new("n1");
+    let config = node.network("1.1.0", &json!(server.url()), &json!(["v4"]));
+    for attempt in 0..40 {
+        let id = format!("sandbox-{attempt}");
+        match attempt % 4 {
+            0 => node
+                .call("ADD", &id, &config)
+                .kill_after(Duration::from_millis(attempt)),
+            _ => drop(node.run("ADD", &id, &config).success()),
+        }
+        match attempt % 5 {
+            0 => drop(gc(&node, &server, &[])),
+            _ => drop(node.run("DEL", &id, &config).success()),
+        }
+    }
+    // What a killed attempt had sent may have arrived after the DEL: that was refused.
+    assert!(leases(&server).is_empty(), "{:?}", leases(&server));
+}
+
 #[test]
 fn one_container_id_on_two_nodes_is_two_attachments() {
     let server = dual_stack();

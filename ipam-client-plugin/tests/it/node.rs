@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -144,6 +144,24 @@ impl Call {
 
     pub(crate) fn run(self) -> Outcome {
         let started = Instant::now();
+        let output = self.spawn().wait_with_output().unwrap();
+        Outcome {
+            exit: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            took: started.elapsed(),
+        }
+    }
+
+    /// Starts it, and kills it after a while unless it has ended by itself.
+    pub(crate) fn kill_after(self, time: Duration) {
+        let mut child = self.spawn();
+        std::thread::sleep(time);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    fn spawn(self) -> Child {
         let mut child = Command::new(BINARY)
             .env_clear()
             .envs(self.env)
@@ -154,13 +172,7 @@ impl Call {
             .unwrap();
         // It may end before it has read all.
         let _ = child.stdin.take().unwrap().write_all(&self.stdin);
-        let output = child.wait_with_output().unwrap();
-        Outcome {
-            exit: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            took: started.elapsed(),
-        }
+        child
     }
 }
 
