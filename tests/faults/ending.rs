@@ -92,37 +92,56 @@ pub(crate) fn create(rest: &Rest) {
     }
 }
 
-/// Everything, when no call is under way.
+/// Everything, when no call is under way. A server reclaims what a reboot left behind whenever it likes: so it is read
+/// again until the accounts are the same afterwards as before.
 pub(crate) fn read(rest: &Rest) -> Ending {
-    let mut ending = Ending::default();
-    for range in &RANGES {
+    for _ in 0..20 {
+        let pools = pools(rest);
+        let lives = lives(rest);
+        let mut listed: Vec<_> = (pages::<Lease>(rest, "/v1/leases?").into_iter())
+            .map(|lease| lease.id)
+            .collect();
+        if pools == self::pools(rest) {
+            let held = lives.iter().filter(|life| life.released.is_none());
+            let mut held: Vec<_> = held.map(|life| life.lease.clone()).collect();
+            listed.sort();
+            held.sort();
+            assert_eq!(listed, held, "the list of leases and the history differ");
+            return Ending {
+                pools,
+                lives,
+                ..Ending::default()
+            };
+        }
+    }
+    panic!("the accounts change, though nobody asks for anything");
+}
+
+fn pools(rest: &Rest) -> Vec<Pool> {
+    let pool = |range: &Range| {
         let pool: ipam_api::Pool = one(rest, &format!("/v1/pools/{}", range.name));
-        ending.pools.push(Pool {
+        Pool {
             name: pool.name,
             size: u64::from(range.size),
             reserved: 0,
             reuse_delay: Duration::from_secs(u64::from(range.reuse_delay_s)),
             usage: pool.usage,
-        });
+        }
+    };
+    RANGES.iter().map(pool).collect()
+}
+
+fn lives(rest: &Rest) -> Vec<Life> {
+    let mut lives = Vec::new();
+    for range in &RANGES {
         for index in 0..range.size {
             let address = range.address(index);
             let path = format!("/v1/history?vrf={}&address={address}", range.vrf);
-            let lives = pages::<HistoryEntry>(rest, &path);
-            ending.lives.extend(lives.into_iter().map(life));
+            let entries = pages::<HistoryEntry>(rest, &path);
+            lives.extend(entries.into_iter().map(life));
         }
     }
-    let mut listed: Vec<String> = (pages::<Lease>(rest, "/v1/leases?").into_iter())
-        .map(|lease| lease.id)
-        .collect();
-    let held = ending.lives.iter().filter(|life| life.released.is_none());
-    let mut held: Vec<String> = held.map(|life| life.lease.clone()).collect();
-    listed.sort();
-    held.sort();
-    assert_eq!(
-        listed, held,
-        "the list of leases and the addresses' history differ"
-    );
-    ending
+    lives
 }
 
 fn life(entry: HistoryEntry) -> Life {

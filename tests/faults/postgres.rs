@@ -87,7 +87,7 @@ impl<'a> Scene<'a> {
 
     /// One thing goes wrong, and after a while right again.
     fn fail(&self, dice: &mut Dice) {
-        thread::sleep(dice.millis(50..500));
+        self.record.wait_for_answers(20 + dice.below(100));
         let index = dice.below(SERVERS);
         match dice.below(30) {
             0..=13 => self.kill_server(index, dice),

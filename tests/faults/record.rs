@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use history::{Event, Outcome, Verb};
@@ -12,6 +14,7 @@ pub(crate) struct Record {
     events: Mutex<Vec<Event>>,
     counts: Mutex<BTreeMap<String, u64>>,
     complaints: Mutex<Vec<String>>,
+    answered: AtomicUsize,
 }
 
 impl Record {
@@ -21,6 +24,7 @@ impl Record {
             events: Mutex::default(),
             counts: Mutex::default(),
             complaints: Mutex::default(),
+            answered: AtomicUsize::new(0),
         }
     }
 
@@ -35,6 +39,9 @@ impl Record {
             Verb::Release(_) => "release",
             Verb::Collect(_) => "gc",
         };
+        if event.outcome != Outcome::Unknown {
+            self.answered.fetch_add(1, Ordering::Relaxed);
+        }
         let outcome = match &event.outcome {
             Outcome::Granted(_) => "granted".to_owned(),
             Outcome::Done => "done".to_owned(),
@@ -66,6 +73,16 @@ impl Record {
 
     pub(crate) fn events(&self) -> MutexGuard<'_, Vec<Event>> {
         lock(&self.events)
+    }
+
+    /// Waits until so many more calls had an answer, or that takes too long: faults are to come at the pace of the work,
+    /// however busy the machine is.
+    pub(crate) fn wait_for_answers(&self, count: usize) {
+        let answered = || self.answered.load(Ordering::Relaxed);
+        let (before, end) = (answered(), Instant::now() + Duration::from_secs(3));
+        while answered() < before + count && Instant::now() < end {
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// All counts, a line each.

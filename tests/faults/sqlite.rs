@@ -99,7 +99,7 @@ impl<'a> Scene<'a> {
 
     /// One thing goes wrong, and after a while right again.
     fn fail(&self, dice: &mut Dice) {
-        thread::sleep(dice.millis(20..300));
+        self.record.wait_for_answers(20 + dice.below(100));
         match dice.below(if self.moves_clock { 9 } else { 6 }) {
             0..=2 => {
                 let mut server = self.server.borrow_mut();
