@@ -121,6 +121,9 @@ impl Caller {
                 .map(|deadline| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)),
         };
         let mut call = self.call(server, "/v1/leases", &body, granted);
+        if matches!(call.outcome, Outcome::Granted(_)) {
+            node.note_served(stamp);
+        }
         let overdue = overdue(&call.outcome);
         call.verb = Some(Verb::Claim(Claim {
             attachment: node.key(id),

@@ -363,8 +363,7 @@ impl<'a> Client<'a> {
     }
 
     fn reboot(&mut self) {
-        if self.caller.dice.once_in(2) {
-            self.node.reboot();
+        if self.caller.dice.once_in(2) && self.node.reboot() {
             self.caller.record().count("fault: node: reboot");
         }
     }

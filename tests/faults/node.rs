@@ -18,6 +18,8 @@ pub(crate) struct Node {
 
 struct Now {
     boot: u32,
+    /// The newest boot that the service has served.
+    served: u32,
     /// Verbs that were issued in this boot.
     issued: i64,
     known: BTreeSet<String>,
@@ -45,6 +47,7 @@ impl Node {
             machine: format!("machine-of-{name}"),
             now: Mutex::new(Now {
                 boot: 1,
+                served: 0,
                 issued: 0,
                 known: BTreeSet::new(),
             }),
@@ -102,11 +105,22 @@ impl Node {
         (self.stamp_in(&mut now), valid)
     }
 
-    /// Reboots: its clock begins anew.
-    pub(crate) fn reboot(&self) {
+    /// Notes that the service knows the boot.
+    pub(crate) fn note_served(&self, stamp: &Stamp) {
         let mut now = self.lock();
-        now.boot += 1;
-        now.issued = 0;
+        now.served = now.served.max(stamp.boot);
+    }
+
+    /// Reboots: its clock begins anew. False when the service has not heard of the present boot yet: boots have no order of
+    /// their own, and a first claim of one that is over would be taken for that of a new one.
+    pub(crate) fn reboot(&self) -> bool {
+        let mut now = self.lock();
+        let is_known = now.served == now.boot;
+        if is_known {
+            now.boot += 1;
+            now.issued = 0;
+        }
+        is_known
     }
 
     fn stamp_in(&self, now: &mut Now) -> Stamp {

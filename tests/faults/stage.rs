@@ -1,5 +1,6 @@
 //! What both databases' rounds have in common: the cast, the play, and the judgement.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use harness::rest::Rest;
 use harness::server::{Launch, Server};
-use history::{Ending, check};
+use history::{Ending, Rule, Violation, check};
 use ipam_server::store::Store;
 
 use crate::caller::Caller;
@@ -176,14 +177,13 @@ impl Stage {
             violations.len(),
             self.record.summary()
         ));
-        let mut wrong: Vec<_> = violations.iter().map(ToString::to_string).collect();
-        let count = wrong.len();
-        wrong.truncate(20);
+        let mut wrong = shown(&violations);
         wrong.extend(self.record.complaints());
         assert!(
             wrong.is_empty(),
-            "IPAM_FAULT_SEED={}: {count} violations\n{}",
+            "IPAM_FAULT_SEED={}: {} violations\n{}",
             self.seed,
+            violations.len(),
             wrong.join("\n")
         );
     }
@@ -205,6 +205,20 @@ impl Stage {
 pub(crate) struct Cast<'a> {
     clients: Vec<Client<'a>>,
     plugins: Vec<PluginNode>,
+}
+
+/// A few of each kind, and how many there are.
+fn shown(violations: &[Violation]) -> Vec<String> {
+    let mut by_rule: BTreeMap<Rule, Vec<&Violation>> = BTreeMap::new();
+    for violation in violations {
+        by_rule.entry(violation.rule).or_default().push(violation);
+    }
+    let some = |(rule, all): (Rule, Vec<&Violation>)| {
+        let head = format!("{rule:?}, {} times", all.len());
+        let few = all.into_iter().take(4).map(ToString::to_string);
+        std::iter::once(head).chain(few).collect::<Vec<_>>()
+    };
+    by_rule.into_iter().flat_map(some).collect()
 }
 
 /// A server that reclaims what a reboot left behind within the round.

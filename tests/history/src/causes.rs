@@ -86,7 +86,10 @@ fn kept(
     };
     let has_cause = |life: &&Life| match &life.released {
         None => true,
-        Some((_, reason)) if reason == "reclaim" => history.boot_was_over(granted.claim).is_some(),
+        Some((_, reason)) if reason == "reclaim" => {
+            let key = &granted.claim.attachment;
+            history.boot_was_over(key, granted.claim.boot).is_some()
+        }
         Some((_, reason)) => (history.touching(&granted.claim.attachment))
             .any(|event| is_the(reason, event) && may_free(event, granted)),
     };
@@ -119,7 +122,9 @@ fn caused(history: &History<'_>, attachment: &Attachment, held: &[&Life]) -> Opt
         ));
     };
     let undone_by = |event: &Event, claim: &Claim| {
-        (history.touching(attachment)).find(|other| surely_undoes(other, event, claim))
+        (history.touching(attachment))
+            .filter(|other| !is_of_a_boot_that_is_over(history, attachment, other, claim))
+            .find(|other| surely_undoes(other, event, claim))
     };
     let alive: Vec<_> = (claims.iter())
         .filter(|(event, claim)| undone_by(event, claim).is_none())
@@ -138,6 +143,20 @@ fn caused(history: &History<'_>, attachment: &Attachment, held: &[&Life]) -> Opt
         .iter()
         .any(|(_, claim)| claim.entries.len() == held.len());
     (!is_whole).then(|| Violation::new(Rule::HeldInPart, format!("{story}; {last}")))
+}
+
+/// A release of an earlier boot than the node's present one frees only leases of its own boot.
+fn is_of_a_boot_that_is_over(
+    history: &History<'_>,
+    attachment: &Attachment,
+    event: &Event,
+    claim: &Claim,
+) -> bool {
+    let Verb::Release(release) = &event.verb else {
+        return false;
+    };
+    let over = history.boot_was_over(attachment, release.boot);
+    release.boot != claim.boot && over.is_some_and(|over| over <= event.completed)
 }
 
 fn claim_of(event: &Event) -> Option<&Claim> {

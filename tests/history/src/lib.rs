@@ -21,7 +21,7 @@ pub use violation::{Rule, Violation};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use ipam_api::Attachment;
+use ipam_api::{Attachment, Code};
 
 use order::may_free;
 
@@ -81,11 +81,10 @@ impl<'a> History<'a> {
         }
     }
 
-    /// When the service may have learnt that the claim's boot is over; from then on its leases may be reclaimed.
-    pub(crate) fn boot_was_over(&self, claim: &Claim) -> Option<Duration> {
-        let key = &claim.attachment;
+    /// When the service may have learnt that the node's boot is over; from then on its leases may be reclaimed.
+    pub(crate) fn boot_was_over(&self, key: &Attachment, boot: Option<u32>) -> Option<Duration> {
         let boots = self.boots.get(&(key.cluster.as_str(), key.node.as_str()))?;
-        boots.range(claim.boot? + 1..).map(|(_, seen)| *seen).min()
+        boots.range(boot? + 1..).map(|(_, seen)| *seen).min()
     }
 
     /// When the first verb was sent that may have freed what the claim was answered with.
@@ -93,7 +92,7 @@ impl<'a> History<'a> {
         (self.touching(&granted.claim.attachment))
             .filter(|event| may_free(event, granted))
             .map(|event| event.invoked)
-            .chain(self.boot_was_over(granted.claim))
+            .chain(self.boot_was_over(&granted.claim.attachment, granted.claim.boot))
             .min()
     }
 
@@ -128,7 +127,11 @@ impl<'a> History<'a> {
 
 /// The node and the boot that a claim or a GC tells of, if it may have been heard.
 fn boot_shown_by(event: &Event) -> Option<((&str, &str), u32)> {
-    if matches!(event.outcome, Outcome::Refused(_)) {
+    // A claim that is refused for another reason may be committed beside one that is served, and its boot with it.
+    if matches!(
+        event.outcome,
+        Outcome::Refused(Code::NodeNameConflict | Code::WrongService)
+    ) {
         return None;
     }
     match &event.verb {

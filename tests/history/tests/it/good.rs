@@ -115,6 +115,26 @@ fn what_a_boot_held_that_is_over_may_be_reclaimed() {
 }
 
 #[test]
+fn a_release_of_a_boot_that_is_over_by_then_frees_nothing_of_another_one() {
+    let mut late = released("c1", (20, 21));
+    if let Verb::Release(release) = &mut late.verb {
+        release.boot = Some(2);
+    }
+    let mut third_boot = claimed("c2", (10, 11), "l2", "10.0.0.2");
+    if let Verb::Claim(claim) = &mut third_boot.verb {
+        claim.boot = Some(3);
+    }
+    let events = [claimed("c1", (1, 2), "l1", "10.0.0.1"), third_boot, late];
+    assert_good(
+        &events,
+        vec![
+            held("c1", "l1", "10.0.0.1", 1),
+            held("c2", "l2", "10.0.0.2", 10),
+        ],
+    );
+}
+
+#[test]
 fn an_add_that_gave_up_takes_back_what_it_made_and_the_next_one_holds() {
     let gave_up = Release {
         claim_issued: Some(at(1)),
