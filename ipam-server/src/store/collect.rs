@@ -72,7 +72,7 @@ async fn work<T: Statements>(
     after: &(String, String),
     arrival: Moment,
 ) -> Result<Page> {
-    let admitted = nodes::admit(tx, &[identity(gc)]).await?;
+    let admitted = nodes::admit(tx, &[(identity(gc), gc.issued)]).await?;
     admitted.into_values().collect::<Result<()>>()?;
     let after = (after.0.as_str(), after.1.as_str());
     let holders = (tx.holders_on(&gc.cluster, &gc.node, &gc.network, after, PAGE)).await?;

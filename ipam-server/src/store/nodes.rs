@@ -1,11 +1,17 @@
 //! One name, one machine: which machine and which boot a node's name stands for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::moment::Moment;
 use super::rows::NodeRow;
 use super::statements::{Answer, Statements};
 use crate::error::{Error, Result};
+
+/// By how much a boot must have begun before the present one to be taken for one that is over. When a boot began is told by
+/// its first verb, which may have been on its way for so long; and where nodes are containers of one machine (LXC), their
+/// boots all seem to have begun with the machine's.
+const SURELY_EARLIER: Duration = Duration::from_secs(60);
 
 /// Who says that it is a node; callers that are not plugins leave out machine and boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,17 +45,18 @@ impl Identity<'_> {
 
 /// Takes note of machines and boots; the refusal for each identity that is a second machine with one name.
 ///
-/// Costs one read without a lock when nothing is new, which is nearly always.
+/// Each comes with when its verb was issued. Costs one read without a lock when nothing is new, which is nearly always.
 pub(super) async fn admit<'a, T: Statements>(
     tx: &mut T,
-    identities: &[Identity<'a>],
+    verbs: &[(Identity<'a>, Option<i64>)],
 ) -> Answer<BTreeMap<Identity<'a>, Result<()>>> {
-    let known = known_nodes(tx, identities).await?;
+    let identities: Vec<_> = verbs.iter().map(|(identity, _)| *identity).collect();
+    let known = known_nodes(tx, &identities).await?;
     let mut answers = BTreeMap::new();
     // In the order of names, because rows are locked on the way; of one name in the order of arrival.
-    let mut in_order = identities.to_vec();
-    in_order.sort_by_key(Identity::name);
-    for identity in in_order {
+    let mut in_order = verbs.to_vec();
+    in_order.sort_by_key(|(identity, _)| identity.name());
+    for (identity, issued) in in_order {
         if answers.contains_key(&identity) {
             continue;
         }
@@ -58,7 +65,7 @@ pub(super) async fn admit<'a, T: Statements>(
         if says_nothing || row.is_some_and(|row| identity.is_known_as(row)) {
             answers.insert(identity, Ok(()));
         } else {
-            answers.insert(identity, introduce(tx, identity).await?);
+            answers.insert(identity, introduce(tx, identity, issued).await?);
         }
     }
     Ok(answers)
@@ -117,7 +124,11 @@ pub(super) async fn known_nodes<T: Statements>(
         .collect())
 }
 
-async fn introduce<T: Statements>(tx: &mut T, identity: Identity<'_>) -> Answer<Result<()>> {
+async fn introduce<T: Statements>(
+    tx: &mut T,
+    identity: Identity<'_>,
+    issued: Option<i64>,
+) -> Answer<Result<()>> {
     let now: Moment = tx.wall_clock().await?;
     let mut row = (tx.lock_node(identity.cluster, identity.node, now)).await?;
     if identity.is_known_as(&row) {
@@ -141,6 +152,15 @@ async fn introduce<T: Statements>(tx: &mut T, identity: Identity<'_>) -> Answer<
                 "boot {said} is back after boot {present} was seen: two machines use the name; give each its own"
             ))));
         }
+        let booted_at =
+            issued.map(|age| now.minus(Duration::from_nanos(age.max(0).unsigned_abs())));
+        if is_surely_earlier(booted_at, row.booted_at) {
+            let present = row.boot_id.unwrap_or_default();
+            return Ok(Err(identity.conflict(format!(
+                "boot {said} began before boot {present}, which the node is in: it is over"
+            ))));
+        }
+        row.booted_at = booted_at;
         // Only a machine that is known to be the same one proves by its new boot that the one before is over.
         if row.boot_id.is_some() && row.machine_id.is_some() && identity.machine_id.is_some() {
             row.reclaim_at = Some(now);
@@ -152,4 +172,8 @@ async fn introduce<T: Statements>(tx: &mut T, identity: Identity<'_>) -> Answer<
     }
     tx.save_node(&row, now).await?;
     Ok(Ok(()))
+}
+
+fn is_surely_earlier(booted_at: Option<Moment>, present: Option<Moment>) -> bool {
+    matches!((booted_at, present), (Some(one), Some(present)) if one.plus(SURELY_EARLIER) < present)
 }

@@ -77,6 +77,8 @@ pub(crate) struct NodeRow {
     pub(crate) name: String,
     pub(crate) machine_id: Option<String>,
     pub(crate) boot_id: Option<String>,
+    /// About when the boot began.
+    pub(crate) booted_at: Option<Moment>,
     /// When the leases of earlier boots are to be looked through next.
     pub(crate) reclaim_at: Option<Moment>,
 }

@@ -56,10 +56,12 @@ pub(super) async fn open<'a, T: Statements>(
     tx: &mut T,
     claims: &'a [Claim],
 ) -> Result<Vec<Desk<'a>>> {
-    let identities: Vec<_> = claims.iter().map(identity).collect();
-    let mut admitted = nodes::admit(tx, &identities).await?;
-    let mut desks: Vec<_> = (claims.iter().zip(identities))
-        .map(|(claim, identity)| Desk::new(claim, refusal(&mut admitted, identity)))
+    let verbs: Vec<_> = (claims.iter())
+        .map(|claim| (identity(claim), claim.issued))
+        .collect();
+    let mut admitted = nodes::admit(tx, &verbs).await?;
+    let mut desks: Vec<_> = (claims.iter())
+        .map(|claim| Desk::new(claim, refusal(&mut admitted, identity(claim))))
         .collect();
     let mut rows: Vec<_> = (desks.iter())
         .filter(|desk| matches!(desk.state, State::Waiting))

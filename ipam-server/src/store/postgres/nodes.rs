@@ -22,7 +22,7 @@ impl NodeStatements for Tx {
         }
         sqlx::query_as(
             "-- nodes
-             select n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.reclaim_at
+             select n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.booted_at, n.reclaim_at
              from unnest($1::text[], $2::text[]) as k (cluster, name)
              join node n on n.cluster = k.cluster
                  and n.name = k.name",
@@ -50,7 +50,7 @@ impl NodeStatements for Tx {
              values ($1, $2, $3)
              on conflict (cluster, name)
                  do update set created_at = node.created_at
-             returning id, cluster, name, machine_id, boot_id, reclaim_at",
+             returning id, cluster, name, machine_id, boot_id, booted_at, reclaim_at",
         )
         .bind(cluster)
         .bind(name)
@@ -64,7 +64,7 @@ impl NodeStatements for Tx {
             "-- save_node
              with saved as (
                  update node
-                 set machine_id = $2, boot_id = $3, reclaim_at = $5
+                 set machine_id = $2, boot_id = $3, reclaim_at = $5, booted_at = $6
                  where id = $1
                  returning id, boot_id
              )
@@ -79,6 +79,7 @@ impl NodeStatements for Tx {
         .bind(&node.boot_id)
         .bind(now)
         .bind(node.reclaim_at)
+        .bind(node.booted_at)
         .execute(self.connection())
         .await?;
         Ok(())
@@ -109,11 +110,11 @@ impl NodeStatements for Tx {
     ) -> Answer<Vec<NodeView>> {
         sqlx::query_as(
             "-- view_nodes
-             select n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.reclaim_at, n.created_at,
+             select n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.booted_at, n.reclaim_at, n.created_at,
                  (select b.seen_at from node_boot b where b.node_id = n.id and b.boot_id = n.boot_id) as boot_seen_at,
                  count(l.entry) as leases, count(l.quarantined_until) as quarantined, max(l.created_at) as last_claim_at
              from (
-                 select id, cluster, name, machine_id, boot_id, reclaim_at, created_at
+                 select id, cluster, name, machine_id, boot_id, booted_at, reclaim_at, created_at
                  from node
                  where (cluster, name) > ($3, $4)
                      and ($1 is null or cluster = $1)
@@ -125,7 +126,7 @@ impl NodeStatements for Tx {
                  and a.cluster = n.cluster
                  and a.released_at is null
              left join lease l on l.attachment_id = a.id
-             group by n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.reclaim_at, n.created_at
+             group by n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.booted_at, n.reclaim_at, n.created_at
              order by n.cluster, n.name",
         )
         .bind(cluster)
@@ -144,7 +145,7 @@ impl NodeStatements for Tx {
     ) -> Answer<Vec<(NodeRow, Moment)>> {
         let rows: Vec<Rebooted> = sqlx::query_as(
             "-- nodes_to_reclaim
-             select n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.reclaim_at, b.seen_at
+             select n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.booted_at, n.reclaim_at, b.seen_at
              from node n
              join node_boot b on b.node_id = n.id
                  and b.boot_id = n.boot_id

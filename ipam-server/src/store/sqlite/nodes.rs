@@ -23,7 +23,7 @@ impl NodeStatements for Tx {
         }
         sqlx::query_as(
             "-- nodes
-             select n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.reclaim_at
+             select n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.booted_at, n.reclaim_at
              from json_each(?1) k
              cross join node n on n.cluster = k.value ->> 0
                  and n.name = k.value ->> 1",
@@ -40,7 +40,7 @@ impl NodeStatements for Tx {
              values (?1, ?2, ?3)
              on conflict (cluster, name)
                  do update set created_at = node.created_at
-             returning id, cluster, name, machine_id, boot_id, reclaim_at",
+             returning id, cluster, name, machine_id, boot_id, booted_at, reclaim_at",
         )
         .bind(cluster)
         .bind(name)
@@ -53,13 +53,14 @@ impl NodeStatements for Tx {
         sqlx::query(
             "-- save_node
              update node
-             set machine_id = ?2, boot_id = ?3, reclaim_at = ?4
+             set machine_id = ?2, boot_id = ?3, reclaim_at = ?4, booted_at = ?5
              where id = ?1",
         )
         .bind(node.id)
         .bind(&node.machine_id)
         .bind(&node.boot_id)
         .bind(node.reclaim_at)
+        .bind(node.booted_at)
         .execute(self.connection())
         .await?;
         sqlx::query(
@@ -103,11 +104,11 @@ impl NodeStatements for Tx {
     ) -> Answer<Vec<NodeView>> {
         sqlx::query_as(
             "-- view_nodes
-             select n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.reclaim_at, n.created_at,
+             select n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.booted_at, n.reclaim_at, n.created_at,
                  (select b.seen_at from node_boot b where b.node_id = n.id and b.boot_id = n.boot_id) as boot_seen_at,
                  count(l.entry) as leases, count(l.quarantined_until) as quarantined, max(l.created_at) as last_claim_at
              from (
-                 select id, cluster, name, machine_id, boot_id, reclaim_at, created_at
+                 select id, cluster, name, machine_id, boot_id, booted_at, reclaim_at, created_at
                  from node
                  where (cluster, name) > (?3, ?4)
                      and (?1 is null or cluster = ?1)
@@ -119,7 +120,7 @@ impl NodeStatements for Tx {
                  and a.cluster = n.cluster
                  and a.released_at is null
              left join lease l on l.attachment_id = a.id
-             group by n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.reclaim_at, n.created_at
+             group by n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.booted_at, n.reclaim_at, n.created_at
              order by n.cluster, n.name",
         )
         .bind(cluster)
@@ -138,7 +139,7 @@ impl NodeStatements for Tx {
     ) -> Answer<Vec<(NodeRow, Moment)>> {
         let rows: Vec<Rebooted> = sqlx::query_as(
             "-- nodes_to_reclaim
-             select n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.reclaim_at, b.seen_at
+             select n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.booted_at, n.reclaim_at, b.seen_at
              from node n
              join node_boot b on b.node_id = n.id
                  and b.boot_id = n.boot_id

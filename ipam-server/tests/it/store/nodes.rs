@@ -10,6 +10,8 @@ use super::support::*;
 conformance!(
     another_machine_under_a_nodes_name_is_refused,
     a_boot_that_comes_back_is_another_machine,
+    a_late_first_claim_of_a_boot_that_is_over_does_not_take_the_node_away,
+    a_boot_is_not_refused_because_the_one_before_began_about_then,
     a_gc_of_another_machine_frees_nothing,
     a_gc_of_a_boot_that_the_node_has_left_frees_nothing,
     a_machine_that_is_refused_does_not_take_over_the_name,
@@ -57,6 +59,35 @@ async fn a_boot_that_comes_back_is_another_machine(store: Store) {
     assert_conflict(&store, &issued("boot-1", 2, claim("c1", &["a"]))).await;
     assert_eq!(all_leases(&store).await.len(), 2);
     grant(&store, &issued("boot-2", 2, claim("c3", &["a"]))).await;
+}
+
+/// Nanoseconds.
+const SECOND: i64 = 1_000_000_000;
+
+async fn a_late_first_claim_of_a_boot_that_is_over_does_not_take_the_node_away(store: Store) {
+    one_pool(&store).await;
+    grant(&store, &from("m1", "boot-1", 5_000 * SECOND, "c1")).await;
+    grant(&store, &from("m1", "boot-3", 10 * SECOND, "c3")).await;
+    // Issued when boot 2 had lasted for ten minutes: it cannot have begun after boot 3.
+    assert_conflict(&store, &from("m1", "boot-2", 600 * SECOND, "c2")).await;
+    let late_gc = GcRequest {
+        machine_id: Some("m1".to_owned()),
+        ..gc_issued("boot-2", 600 * SECOND, &[])
+    };
+    assert_refused!(
+        store.collect(&late_gc).await,
+        Error::NodeNameConflict { .. }
+    );
+    grant(&store, &from("m1", "boot-3", 11 * SECOND, "c4")).await;
+    grant(&store, &from("m1", "boot-4", SECOND, "c5")).await;
+}
+
+async fn a_boot_is_not_refused_because_the_one_before_began_about_then(store: Store) {
+    one_pool(&store).await;
+    // As where nodes are containers of one machine: their clocks go on from boot to boot.
+    grant(&store, &from("m1", "boot-1", 5_000 * SECOND, "c1")).await;
+    grant(&store, &from("m1", "boot-2", 5_020 * SECOND, "c2")).await;
+    grant(&store, &from("m1", "boot-3", 5_055 * SECOND, "c3")).await;
 }
 
 async fn a_gc_of_another_machine_frees_nothing(store: Store) {
