@@ -64,8 +64,10 @@ pub(super) async fn keep<D: Database>(db: &D, key: &Attachment) -> Result<()> {
         let outcome = async {
             let mut holdings = Holdings::lock(&mut tx, std::iter::once(key.clone())).await?;
             let node = present(&mut tx, &key.cluster, &key.node).await?;
-            // As if it had been claimed in the present boot: a second look must not quarantine it again.
-            if let Some(boot) = node.and_then(|node| node.boot_id) {
+            // As if it had been claimed in the present boot: a second look must not quarantine it again. Unless a claim
+            // was quicker, whose marks are better.
+            let still = holdings.quarantined_until(key).is_some();
+            if let Some(boot) = node.and_then(|node| node.boot_id).filter(|_| still) {
                 holdings.change(key, |row| {
                     order::note_sign_of_life(row, boot);
                     false

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use ipam_api::{Attachment, Claim, GcRequest, Release};
+use ipam_api::{Attachment, CheckRequest, Claim, GcRequest, Release};
 use serde_json::json;
 use sqlx::{Connection, PgConnection, Row};
 
-use super::stage::{claim, create, key};
+use super::stage::{PAGE, claim, create, key};
 use crate::error::Error;
-use crate::store::{Granted, Releasing, Store};
+use crate::store::{Granted, LeaseFilter, Releasing, Store};
 
 /// Long enough for a task to reach the lock, which [`waits`] makes sure of.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -204,31 +204,70 @@ async fn a_gc_without_an_order_spares_what_was_claimed_after_it_arrived() {
     store.close().await;
 }
 
-#[tokio::test]
-async fn a_reclaim_that_waited_for_a_sign_of_life_frees_nothing() {
-    let Some((store, mut connection)) = stage().await else {
-        return;
-    };
-    let from = |boot: &str, container: &str| Claim {
-        machine_id: Some("m1".to_owned()),
-        boot_id: Some(boot.to_owned()),
-        issued: Some(1),
-        ..claim(container, None)
-    };
-    one(&store, from("boot", "c")).await.expect("leased");
-    one(&store, from("next", "another")).await.expect("leased");
+/// Two boots of a machine, the first of which holds the quarantined lease of container c.
+async fn quarantined() -> Option<(Store, PgConnection)> {
+    let (store, connection) = stage().await?;
+    for (boot, container) in [("boot", "c"), ("next", "another")] {
+        let claim = Claim {
+            machine_id: Some("m1".to_owned()),
+            boot_id: Some(boot.to_owned()),
+            issued: Some(1),
+            ..claim(container, None)
+        };
+        one(&store, claim).await.expect("leased");
+    }
     store.reclaim(Duration::ZERO).await.expect("quarantined");
-    // What a claim of the container leaves, held until the reclaim waits for it.
+    Some((store, connection))
+}
+
+/// What a claim of container c in the present boot leaves, but for its end.
+async fn claim_again(connection: &mut PgConnection) {
     for statement in [
         "begin",
-        "update attachment set claim_boot = 'next' where container_id = 'c'",
+        "update attachment set claim_boot = 'next', claim_issued = 9 where container_id = 'c'",
         "update pool_counter set leased = 2, quarantined = 0",
         "update lease set quarantined_until = null",
     ] {
-        (sqlx::query(statement).execute(&mut connection))
+        (sqlx::query(statement).execute(&mut *connection))
             .await
             .expect(statement);
     }
+}
+
+#[tokio::test]
+async fn a_check_that_waited_for_a_claim_does_not_blur_its_order() {
+    let Some((store, mut connection)) = quarantined().await else {
+        return;
+    };
+    let leases = store.leases(&LeaseFilter::default(), &PAGE).await;
+    let leases = leases.expect("a list").items;
+    let held = leases
+        .iter()
+        .find(|lease| lease.attachment.container_id == "c");
+    let check = CheckRequest {
+        attachment: key("c"),
+        addresses: vec![held.expect("a lease").address.ip()],
+    };
+    claim_again(&mut connection).await;
+    let interfere = async {
+        waits(&mut connection).await;
+        (sqlx::query("commit").execute(&mut connection))
+            .await
+            .expect("commits");
+    };
+    let (answer, ()) = tokio::join!(store.check(&check), interfere);
+    assert!(answer.expect("checked").ok);
+    let older = store.release(&[release_in("next", 5)]).await.remove(0);
+    assert_eq!(older.expect("released"), 0);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_reclaim_that_waited_for_a_sign_of_life_frees_nothing() {
+    let Some((store, mut connection)) = quarantined().await else {
+        return;
+    };
+    claim_again(&mut connection).await;
     let interfere = async {
         waits(&mut connection).await;
         (sqlx::query("commit").execute(&mut connection))
