@@ -284,6 +284,8 @@ async fn bounded(database: &str, url: &str) {
     let rate = claims as f64 / start.elapsed().as_secs_f64();
     let usage = usage(&store, "a").await;
     assert_eq!(usage.free_exact, ((1_u128 << 80) - 2).to_string());
+    let (store, after) = after_all(store, url).await;
+    report(database, &after);
     let free = count(url, "free_range").await;
     let line = format!(
         "{database}: {claims} claims and releases, {rate:.0} a second, leave {free} free ranges"
@@ -295,6 +297,11 @@ async fn bounded(database: &str, url: &str) {
     );
     let bound = RETURNED_BOUND + 2 * BATCH as i64;
     assert!(free <= bound, "{free} rows of free space");
+    for cost in &after[1..] {
+        // Once a second it is counted how much has been returned: many rows, in a few blocks.
+        assert!(cost.blocks <= after[0].blocks * 2.0, "{after:?}");
+        assert!(cost.median <= after[0].median * 3, "{after:?}");
+    }
     audit(&store).await;
     // An hour later the marks of verbs go, and the history when it is old enough.
     age(url).await;
@@ -304,6 +311,33 @@ async fn bounded(database: &str, url: &str) {
     lease(&store, "c1", "a").await;
     audit(&store).await;
     store.close().await;
+}
+
+/// What a claim costs after all that: from an empty /24, and from the pool that so many leases came from.
+async fn after_all(store: Store, url: &str) -> (Store, Vec<Cost>) {
+    create(&store, &pool("plain-24", "10.0.0.0/24")).await;
+    let pools = [
+        ("plain-24", "empty-24, after all"),
+        ("a", "used-48, after all"),
+    ];
+    let mut costs = Vec::new();
+    if url.starts_with("sqlite") {
+        let medians = measure(&store, &pools.map(|(pool, _)| pool)).await;
+        for ((_, label), median) in pools.into_iter().zip(medians) {
+            costs.push(Cost {
+                label,
+                median,
+                rows: 0.0,
+                blocks: 0.0,
+            });
+        }
+        return (store, costs);
+    }
+    store.close().await;
+    for (pool, label) in pools {
+        costs.push(measure_reads(url, label, pool).await);
+    }
+    (open(url).await, costs)
 }
 
 async fn count(url: &str, table: &str) -> i64 {
