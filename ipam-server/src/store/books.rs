@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::clock::Clock;
-use super::ledger::{Ledger, Times};
+use super::clock::{Clock, Times};
+use super::ledger::Ledger;
 use super::moment::Moment;
 use super::statements::{Answer, Statements};
 

@@ -1,4 +1,4 @@
-//! Whether the wall clock has jumped.
+//! The time of a transaction, and whether the wall clock has jumped.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -18,6 +18,15 @@ const TOLERANCE: Duration = Duration::from_secs(3600);
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
     start: Mutex<Option<Start>>,
+}
+
+/// The time of a transaction, read once after all locks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    /// What is written down; never earlier than the last time that was used for a pool of the transaction.
+    pub(super) now: Moment,
+    /// Up to when a resting address counts as rested; behind `now` when the wall clock has jumped.
+    pub(super) rest: Moment,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use super::addr::Addr;
+use super::clock::Times;
 use super::fresh::{Fresh, Lowest};
 use super::moment::Moment;
 use super::rows::{CounterRow, FreeRow, IntervalRow, LeaseRow, PoolRow};
@@ -23,15 +24,6 @@ const MANY_RETURNED: i64 = 65_536;
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// The most rows that one statement reads.
 const READ_AHEAD: usize = 1000;
-
-/// The time of a transaction, read once after all locks.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Times {
-    /// What is written down; never earlier than the last time that was used for a pool of the transaction.
-    pub(super) now: Moment,
-    /// Up to when a resting address counts as rested; behind `now` when the wall clock has jumped.
-    pub(super) rest: Moment,
-}
 
 /// An address taken from free space, and since when it was free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
