@@ -91,9 +91,10 @@ impl Hosts {
         }
         let host = place(primary);
         tracing::warn!("the primary is {host} by now");
+        // In this order: a connection that is made in between is given up, and not taken for one to the new primary.
+        pool.set_connect_options(primary.clone().options(super::open::SETTINGS));
         let mut since = self.since.write().unwrap_or_else(PoisonError::into_inner);
         *since = Instant::now();
-        pool.set_connect_options(primary.clone().options(super::open::SETTINGS));
     }
 
     /// Looks for the primary, again and again, while somebody waits for a connection.
