@@ -5,13 +5,15 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::DEFAULT_CLUSTER;
+
 /// What a CNI ADD is about; the key of idempotence. The node is part of it, because two hosts do make the same
 /// container id (cnitool derives it from the namespace's path, checkpoint/restore keeps it).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attachment {
     /// The cluster that the node belongs to; `default` where there is one only.
-    #[serde(default = "default_name")]
+    #[serde(default = "default_cluster")]
     pub cluster: String,
     /// The node's name.
     pub node: String,
@@ -94,8 +96,8 @@ pub struct Claim {
     pub deadline_ms: Option<u64>,
 }
 
-fn default_name() -> String {
-    "default".to_owned()
+pub(crate) fn default_cluster() -> String {
+    DEFAULT_CLUSTER.to_owned()
 }
 
 /// Reads addresses, with or without a prefix length (`10.1.7.7` and `10.1.7.7/16` ask for the same).

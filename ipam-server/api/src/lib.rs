@@ -28,6 +28,9 @@ use serde::{Deserialize, Serialize};
 /// The header that every answer carries: the id of the service (of its database) that gave it.
 pub const SERVICE_ID_HEADER: &str = "ipam-service-id";
 
+/// The cluster of a node for which none is named.
+pub const DEFAULT_CLUSTER: &str = "default";
+
 /// One page of a list: `next_cursor` is absent on the last page.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 pub struct Page<T> {

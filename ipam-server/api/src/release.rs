@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::claim::default_cluster;
 use crate::{Attachment, Entry, Lease, PoolState};
 
 /// One attachment that is released, with the order of its verb.
@@ -30,10 +31,6 @@ pub struct Release {
     /// An ADD that gives up names its own `issued` here: only what that very claim created is freed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim_issued: Option<i64>,
-}
-
-fn default_cluster() -> String {
-    "default".to_owned()
 }
 
 impl Release {

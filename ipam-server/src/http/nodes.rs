@@ -5,15 +5,12 @@ use std::sync::Arc;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use ipam_api::{Node, Page, Released};
+use ipam_api::{DEFAULT_CLUSTER, Node, Page, Released};
 use serde::Deserialize;
 
 use super::error::Result;
 use super::extract::{Path, Query};
 use super::{App, request, validate};
-
-/// The cluster of a node for which none is named.
-const CLUSTER: &str = "default";
 
 /// The query of the list of nodes.
 #[derive(Deserialize)]
@@ -81,7 +78,7 @@ pub(super) async fn forget(
 
 /// The node's cluster, checked like its name.
 fn cluster<'a>(asked: Option<&'a str>, name: &str) -> Result<&'a str> {
-    let cluster = asked.unwrap_or(CLUSTER);
+    let cluster = asked.unwrap_or(DEFAULT_CLUSTER);
     validate::text("cluster", cluster)?;
     validate::text("node", name)?;
     Ok(cluster)

@@ -79,6 +79,7 @@ fn span(request: &Request, id: &HeaderValue) -> Span {
         path = path(request),
         attachment = Empty,
         pool = Empty,
+        node = Empty,
     )
 }
 

@@ -70,3 +70,15 @@ async fn a_reinstalled_machine_is_served_once_its_node_is_forgotten() {
     })
     .await;
 }
+
+#[test]
+fn the_log_tells_which_node_was_to_be_forgotten() {
+    let server = harness::server::Server::sqlite().expect("a server");
+    let answer = server.rest().delete("/v1/nodes/gone?cluster=east");
+    answer.expect("an answer").expect(404);
+    let log = server.log();
+    let told = log
+        .lines()
+        .any(|line| line.contains("east/gone") && line.contains("refused"));
+    assert!(told, "{log}");
+}
