@@ -39,12 +39,6 @@ impl Mac {
         bytes.try_into().ok().map(Mac)
     }
 
-    /// A random address of the locally administered kind.
-    pub fn random() -> Result<Mac, Error> {
-        let [a, b, c, d, e, f] = random()?;
-        Ok(Mac([a & 0xfc | 0x02, b, c, d, e, f]))
-    }
-
     /// Its six bytes.
     pub fn bytes(self) -> [u8; 6] {
         self.0

@@ -57,7 +57,7 @@ impl<'a> Attach<'a> {
             announce::now(self.container, &pair.container)?;
             undo.reached("announce the addresses")?;
         }
-        result.interfaces = self.interfaces(&pair, gateway_link)?;
+        result.interfaces = self.interfaces(&bridge, &pair, gateway_link);
         if let Some(dns) = &self.conf.dns {
             result.dns = dns.clone();
         }
@@ -69,6 +69,14 @@ impl<'a> Attach<'a> {
         // From finding the bridge to joining it nobody may take it away.
         let _lock = self.host.netns().lock()?;
         let bridge = switch::ensure(self.host, self.keys, undo)?;
+        let (host, before) = (self.host, bridge.clone());
+        undo.push("keep the bridge's hardware address", move || {
+            let _lock = host.netns().lock()?;
+            match link::find_index(host, before.index)? {
+                Some(now) => switch::keep_mac(host, &before, now).map(drop),
+                None => Ok(()),
+            }
+        })?;
         let wish = veth::Wish {
             ifname: &self.invocation.ifname,
             mac: self.keys.mac,
@@ -77,6 +85,8 @@ impl<'a> Attach<'a> {
             owner: self.owner,
         };
         let pair = veth::create(self.host, self.container, &wish, undo)?;
+        let now = link::get(self.host, &bridge.name)?;
+        let bridge = switch::keep_mac(self.host, &bridge, now)?;
         Ok((bridge, pair))
     }
 
@@ -169,7 +179,7 @@ impl<'a> Attach<'a> {
         announce::enable(self.container, interface)
     }
 
-    fn interfaces(&self, pair: &Pair, gateway: Option<Link>) -> Result<Vec<Interface>, Error> {
+    fn interfaces(&self, bridge: &Link, pair: &Pair, gateway: Option<Link>) -> Vec<Interface> {
         let of = |link: &Link, sandbox: &str| Interface {
             name: link.name.clone(),
             mac: link.mac_text(),
@@ -177,15 +187,13 @@ impl<'a> Attach<'a> {
             sandbox: sandbox.to_owned(),
             ..Interface::default()
         };
-        // Read again: a bridge may have changed its address when the port joined.
-        let bridge = link::get(self.host, &self.keys.bridge)?;
         let mut interfaces = vec![
-            of(&bridge, ""),
+            of(bridge, ""),
             of(&pair.host, ""),
             of(&pair.container, &self.invocation.netns),
         ];
         interfaces.extend(gateway.map(|link| of(&link, "")));
-        Ok(interfaces)
+        interfaces
     }
 }
 

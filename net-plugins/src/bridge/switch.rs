@@ -10,7 +10,6 @@ use rtnetlink::packet_route::link::InfoKind;
 
 use super::keys::Keys;
 use crate::link::{self, Link};
-use crate::mac::Mac;
 use crate::netlink::Netlink;
 use crate::undo::Undo;
 use crate::{addr, sysctl, undo};
@@ -53,18 +52,23 @@ pub(super) fn ensure<'a>(
 /// Makes the bridge, unless somebody else was faster.
 fn make<'a>(host: &'a Netlink, keys: &'a Keys, undo: &mut Undo<'a>) -> Result<Link, Error> {
     let name = &keys.bridge;
-    if create(host, keys)? {
+    let is_new = create(host, keys)?;
+    if is_new {
         undo.push(format!("delete bridge {name:?}"), move || {
             delete_unless_used(host, name)
         })?;
     }
-    link::get(host, name)
+    let bridge = link::get(host, name)?;
+    if is_new {
+        // Not in the message that makes it: then the bridge would have no link-local address before a port is up.
+        pin(host, &bridge)?;
+    }
+    Ok(bridge)
 }
 
 /// Makes the bridge; false when somebody else was faster.
 fn create(host: &Netlink, keys: &Keys) -> Result<bool, Error> {
-    // An address of its own keeps the bridge from taking, and changing, that of whichever port has the lowest.
-    let mut message = LinkBridge::new(&keys.bridge).address(Mac::random()?.bytes().to_vec());
+    let mut message = LinkBridge::new(&keys.bridge);
     if keys.mtu != 0 {
         message = message.mtu(keys.mtu);
     }
@@ -182,9 +186,21 @@ fn remove(host: &Netlink, carrier: &Link, address: IpNetwork) -> Result<(), Erro
     undo::all(ours.map(|a| addr::delete(host, carrier, a)))
 }
 
+/// Gives the bridge, as it is now, the hardware address back that it had before a port joined. One that nobody has pinned
+/// takes that of its first port, and of whichever has the lowest later on.
+pub(super) fn keep_mac(host: &Netlink, before: &Link, now: Link) -> Result<Link, Error> {
+    if now.mac != before.mac {
+        pin(host, before)?;
+    }
+    Ok(Link {
+        mac: before.mac,
+        ..now
+    })
+}
+
 /// Makes the bridge keep its hardware address: neighbours remember the gateway by it.
 fn pin(host: &Netlink, bridge: &Link) -> Result<(), Error> {
-    let Some(mac) = link::get(host, &bridge.name)?.mac else {
+    let Some(mac) = bridge.mac else {
         return Ok(());
     };
     link::change(host, bridge, "set the hardware address of", |message| {

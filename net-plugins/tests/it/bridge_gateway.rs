@@ -36,6 +36,30 @@ fn is_gateway_puts_the_gateways_on_the_bridge_and_forwards() {
 }
 
 #[test]
+fn a_bridge_keeps_its_hardware_address_when_containers_come_and_go() {
+    if !ready() {
+        return;
+    }
+    for more in [json!({"isGateway": true}), json!({"ipam": {}})] {
+        let host = Host::new();
+        host.net.ip("link add br0 type bridge");
+        let address = || host.net.link("br0")["address"].clone();
+        let before = address();
+        let conf = with(&conf(host.host_local(&["10.9.0.0/24"])), more);
+        let pods: Vec<_> = (0..3).map(|_| host.container()).collect();
+        for (i, pod) in pods.iter().enumerate() {
+            let result = host.call("bridge", pod).id(&format!("c{i}")).add(&conf);
+            assert_eq!(address(), before, "after ADD {i}");
+            assert_eq!(result["interfaces"][0]["mac"], before);
+        }
+        for (i, pod) in pods.iter().enumerate() {
+            host.call("bridge", pod).id(&format!("c{i}")).del(&conf);
+            assert_eq!(address(), before, "after DEL {i}");
+        }
+    }
+}
+
+#[test]
 fn a_gateway_that_ipam_left_open_is_the_first_address() {
     if !ready() {
         return;

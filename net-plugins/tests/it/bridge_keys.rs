@@ -202,9 +202,14 @@ fn the_container_end_may_stay_down() {
     assert!(up.is_up("eth0"));
     assert!(result.get("ips").is_none());
     host.call("bridge", &up).check(&conf, &result);
-    let conf = with(&conf, json!({"disableContainerInterface": true}));
+    let conf = with(
+        &conf,
+        json!({"disableContainerInterface": true, "bridge": "br1"}),
+    );
     host.call("bridge", &down).id("c2").add(&conf);
     assert!(!down.is_up("eth0"));
+    let own = host.net.ip("-6 addr show br1 scope link");
+    assert!(own.contains("inet6 fe80:"), "with no port up: {own}");
     let conf = with(&conf, json!({"ipam": host.host_local(&["10.9.0.0/24"])}));
     let (code, text) = host.call("bridge", &down).id("c3").fail("ADD", &conf);
     assert_eq!(code, 999);
