@@ -72,9 +72,14 @@ impl<'a> Undo<'a> {
     }
 
     /// Undoes everything, the last step first. What cannot be undone is added to the error's details; nothing stops it.
+    /// Only the very failure that is told already is not told again: an IPAM plugin that refuses a configuration
+    /// refuses it on DEL too.
     pub fn unwind(self, mut error: Error) -> Error {
+        let told = error.clone();
         for (what, action) in self.actions.into_iter().rev() {
-            if let Err(e) = action() {
+            if let Err(e) = action()
+                && e != told
+            {
                 append(&mut error, &format!("cannot {what}: {e}"));
             }
         }
@@ -103,7 +108,11 @@ mod tests {
             });
             assert_eq!(pushed, Ok(()));
         }
-        let error = undo.unwind(Error::internal("failed").with_details("here"));
+        let failure = Error::internal("failed").with_details("here");
+        let again = failure.clone();
+        let pushed = undo.push("undo four", move || Err(again));
+        assert_eq!(pushed, Ok(()));
+        let error = undo.unwind(failure);
         assert_eq!(*order.borrow(), ["three", "two", "one"]);
         let both = all([Err(Error::internal("a")), Ok(()), Err(Error::internal("b"))]);
         assert_eq!(both, Err(Error::internal("a").with_details("b")));
