@@ -14,6 +14,7 @@ mod families;
 mod macvlan;
 mod routed;
 mod settling;
+mod swapped;
 mod versions;
 mod vlans;
 mod world;
