@@ -32,7 +32,7 @@ pub struct Link {
     pub up: bool,
     /// Whether it is operational.
     pub operational: bool,
-    /// The operational state in words.
+    /// The operational state in words, in lower case as upstream tells it.
     pub state: String,
     /// How many have asked for promiscuous mode.
     pub promiscuity: u32,
@@ -68,7 +68,7 @@ impl Link {
                 LinkAttribute::Mtu(mtu) => link.mtu = mtu,
                 LinkAttribute::OperState(state) => {
                     link.operational = state == State::Up;
-                    link.state = state.to_string();
+                    link.state = state.to_string().to_lowercase();
                 }
                 LinkAttribute::Promiscuity(count) => link.promiscuity = count,
                 LinkAttribute::Controller(index) => link.controller = Some(index),

@@ -250,6 +250,8 @@ fn the_hosts_own_namespace_is_refused_before_anything_is_done() {
         for command in ["ADD", "DEL"] {
             let (code, told) = host.call(plugin, &host.net).fail(command, &conf);
             assert_eq!(code, 8, "{plugin} {command} {told}");
+            let text = "plugin's netns and netns from CNI_NETNS should not be the same";
+            assert!(told.starts_with(text), "{plugin} {command} {told}");
         }
     }
     host.assert_like(&before, "after the refusals");
@@ -343,6 +345,28 @@ fn an_address_that_the_kernel_refuses_is_named() {
 }
 
 #[test]
+fn a_port_that_does_not_come_up_is_an_error() {
+    if !ready() {
+        return;
+    }
+    let host = Host::new();
+    let pod = host.container();
+    let before = host.snapshot();
+    let ipam = host.script(
+        "spoiler",
+        r#"[ $CNI_COMMAND = ADD ] || exit 0
+        ip link set $(ip -o link show type veth | cut -d: -f2 | cut -d@ -f1) down
+        echo '{"cniVersion":"1.0.0","ips":[{"address":"10.9.0.5/24"}]}'"#,
+    );
+    let (_, told) = host.call("bridge", &pod).fail("ADD", &bridge(ipam));
+    assert!(
+        told.starts_with("bridge port in error state: down"),
+        "{told}"
+    );
+    host.assert_like(&before, "after the refusal");
+}
+
+#[test]
 fn a_container_with_ipv6_switched_off_gets_it_back_when_ipam_gives_such_an_address() {
     if !ready() {
         return;
@@ -357,6 +381,8 @@ fn a_container_with_ipv6_switched_off_gets_it_back_when_ipam_gives_such_an_addre
         let conf = with(&conf, json!({"isGateway": true}));
         host.call(plugin, &pod).add(&conf);
         assert!(pod.reaches("fd00:9::1"), "{plugin}");
+        let kept = pod.sysctl("ipv6/conf/eth0/keep_addr_on_down");
+        assert_eq!(kept, "1", "{plugin}: the address goes when the link does");
         host.call(plugin, &pod).del(&conf);
     }
 }
