@@ -14,11 +14,20 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    pub(crate) fn new() -> Self {
+    /// One of so many MiB.
+    pub(crate) fn new(size: usize) -> Self {
         let namespace = Namespace::new("disk").expect("namespaces");
-        let mount = format!("mount -t tmpfs -o size=24m,mode=0755 faults {MOUNT}");
+        let mount = format!("mount -t tmpfs -o size={size}m,mode=0755 faults {MOUNT}");
         namespace.run(&mount).expect("a tmpfs");
+        // libfaketime leaves files there when its process is killed.
+        let shared = "mount -t tmpfs -o size=64m,mode=1777 faults /dev/shm";
+        namespace.run(shared).expect("a tmpfs");
         Self { namespace }
+    }
+
+    /// Where it is, as those inside see it.
+    pub(crate) fn root() -> &'static str {
+        MOUNT
     }
 
     /// A file on it, as those inside see it.
@@ -45,7 +54,7 @@ impl Disk {
         // It fails when there is no room left, as it should.
         let _ = self
             .namespace
-            .run(&format!("dd if=/dev/zero of={MOUNT}/ballast bs=64k"));
+            .run(&format!("dd if=/dev/zero of={MOUNT}/ballast bs=4k"));
     }
 
     pub(crate) fn empty(&self) {

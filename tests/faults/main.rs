@@ -6,6 +6,7 @@
 mod cable;
 mod caller;
 mod client;
+mod clock;
 mod dice;
 mod disk;
 mod ending;

@@ -1,10 +1,11 @@
-//! Three servers on one PostgreSQL, of which any may die, stop or lose its connections at any time, and so may the
-//! database.
+//! Three servers on one PostgreSQL, of which any may die, stop or lose its connections at any time. The database may die
+//! too, runs out of disk, and its clock is moved.
 
 use std::cell::RefCell;
+use std::fs;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use harness::postgres::Cluster;
 use harness::require;
@@ -13,7 +14,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::cable::Cable;
+use crate::clock::{self, Clock};
 use crate::dice::Dice;
+use crate::disk::Disk;
 use crate::node::Node;
 use crate::record::Record;
 use crate::stage::{Stage, launch, nodes};
@@ -22,21 +25,30 @@ use crate::{overdue, poison, rounds};
 const SERVERS: usize = 3;
 /// In the short form; with those on SQLite more than ten thousand.
 const OPERATIONS: usize = 4_500;
+/// MiB: room for PostgreSQL's own databases, its log, and little more.
+const DISK: usize = 128;
+/// How long a full disk may go unnoticed.
+const UNNOTICED: Duration = Duration::from_secs(3);
+/// What the database says then.
+const NO_ROOM: &str = "No space left on device";
 
 #[test]
 fn nothing_is_leased_twice_lost_or_leaked_on_postgres_whatever_fails() {
-    let Some(cluster) = Cluster::start() else {
-        return require::skip("postgres", "no server binaries, and no user postgres");
-    };
-    rounds::play("postgres", OPERATIONS, |seed, operations| {
-        round(&cluster, seed, operations)
-    });
+    if !require::root() {
+        return;
+    }
+    rounds::play("postgres", OPERATIONS, round);
 }
 
-fn round(cluster: &Cluster, seed: u64, operations: usize) {
+fn round(seed: u64, operations: usize) {
+    let disk = Disk::new(DISK);
+    let Some(cluster) = Cluster::start_on_disk(&disk.namespace, Disk::root()) else {
+        return require::skip("postgres", "no server binaries, and no user postgres");
+    };
     let record = Arc::new(Record::new());
     let url = cluster.database();
-    let scene = Scene::new(cluster, &url, seed, &record);
+    block_on(clock::shadow(&url));
+    let scene = Scene::new(&cluster, &disk, &url, seed, &record);
     let stage = {
         let servers = scene.servers.borrow();
         Stage::new(seed, &record, &servers.iter().collect::<Vec<_>>())
@@ -57,19 +69,30 @@ fn round(cluster: &Cluster, seed: u64, operations: usize) {
     });
     scene.be_calm(true);
     stage.settle(cast);
-    stage.judge("postgres", scene.servers.borrow()[0].rest(), false);
+    let rest = scene.servers.borrow();
+    stage.judge("postgres", rest[0].rest(), scene.moves_clock);
     stage.audit(&url);
 }
 
 struct Scene<'a> {
     cluster: &'a Cluster,
+    disk: &'a Disk,
     record: &'a Record,
     cables: Vec<Cable>,
     servers: RefCell<Vec<Server>>,
+    /// Not in every round: a clock that is moved tells less about how long addresses rest.
+    moves_clock: bool,
+    clock: Clock<'a>,
 }
 
 impl<'a> Scene<'a> {
-    fn new(cluster: &'a Cluster, url: &str, seed: u64, record: &'a Arc<Record>) -> Self {
+    fn new(
+        cluster: &'a Cluster,
+        disk: &'a Disk,
+        url: &'a str,
+        seed: u64,
+        record: &'a Arc<Record>,
+    ) -> Self {
         let (_, folder) = url.split_once("host=").expect("a unix socket");
         let (rest, _) = url.split_once('?').expect("a host");
         let (_, database) = rest.rsplit_once('/').expect("a database");
@@ -79,9 +102,12 @@ impl<'a> Scene<'a> {
         let servers = cables.iter().map(|cable| start(cable).expect("a server"));
         Self {
             cluster,
+            disk,
             record,
             servers: RefCell::new(servers.collect()),
             cables,
+            moves_clock: Dice::new(seed, "clock").once_in(2),
+            clock: Clock::new(move |seconds| clock::shift(url, seconds)),
         }
     }
 
@@ -89,12 +115,33 @@ impl<'a> Scene<'a> {
     fn fail(&self, dice: &mut Dice) {
         self.record.wait_for_answers(20 + dice.below(100));
         let index = dice.below(SERVERS);
-        match dice.below(30) {
+        match dice.below(if self.moves_clock { 40 } else { 33 }) {
             0..=13 => self.kill_server(index, dice),
             14..=26 => self.pause_server(index, dice),
             27..=28 => self.crash_database(Signal::SIGQUIT, "immediate stop", dice),
-            _ => self.crash_database(Signal::SIGKILL, "kill -9", dice),
+            29 => self.crash_database(Signal::SIGKILL, "kill -9", dice),
+            30..=32 => self.fill_disk(dice),
+            _ => self.clock.step(self.record, dice),
         }
+    }
+
+    /// Leaves the database no room, and gives it back some time after it has noticed. It may stop altogether then.
+    fn fill_disk(&self, dice: &mut Dice) {
+        let noticed = || {
+            let log = fs::read_to_string(self.cluster.log()).unwrap_or_default();
+            log.matches(NO_ROOM).count()
+        };
+        let (before, end) = (noticed(), Instant::now() + UNNOTICED);
+        self.disk.fill();
+        while noticed() == before && Instant::now() < end {
+            thread::sleep(Duration::from_millis(10));
+        }
+        thread::sleep(dice.millis(0..500));
+        if noticed() > before {
+            self.record.count("fault: database: the disk is full");
+        }
+        self.disk.empty();
+        self.cluster.revive();
     }
 
     fn kill_server(&self, index: usize, dice: &mut Dice) {

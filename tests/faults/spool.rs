@@ -180,7 +180,7 @@ fn without_a_server_and_without_disk_a_del_fails_and_the_next_one_loses_nothing(
     let Some(mut node) = Node::new() else {
         return;
     };
-    let disk = Disk::new();
+    let disk = Disk::new(24);
     let config = node.config(Path::new(&Disk::path("state")));
     let plugin = || disk.namespace.command(binaries::path("cluster-ipam"));
     call(plugin(), "ADD", "c1", &config).expect("ADD");

@@ -1,8 +1,8 @@
 //! One server on a SQLite file, which is killed while it commits, runs out of disk, and whose clock is moved.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
@@ -10,6 +10,7 @@ use harness::require;
 use harness::server::Server;
 use tempfile::TempDir;
 
+use crate::clock::Clock;
 use crate::dice::Dice;
 use crate::disk::Disk;
 use crate::postgres::{block_on, pause, start_again};
@@ -67,18 +68,16 @@ struct Scene<'a> {
     /// Not in every round: a clock that is moved tells less about how long addresses rest.
     moves_clock: bool,
     server: RefCell<Server>,
-    /// What the server adds to the time.
-    clock: PathBuf,
-    clock_base: Cell<i64>,
+    clock: Clock<'a>,
     disk: Disk,
 }
 
 impl<'a> Scene<'a> {
     fn new(seed: u64, record: &'a Record) -> Self {
-        let disk = Disk::new();
+        let disk = Disk::new(24);
         disk.bring(poisoned().path());
         let clock = disk.namespace.folder().join("clock");
-        fs::write(&clock, "+0").expect("the clock's file");
+        set_clock(&clock, 0);
         let server = launch()
             .inside(&disk.namespace)
             .database(&format!("sqlite://{}", Disk::path("ipam.db")))
@@ -91,8 +90,7 @@ impl<'a> Scene<'a> {
             record,
             moves_clock: Dice::new(seed, "clock").once_in(2),
             server: RefCell::new(server.expect("a server")),
-            clock,
-            clock_base: Cell::new(0),
+            clock: Clock::new(move |seconds| set_clock(&clock, seconds)),
             disk,
         }
     }
@@ -119,30 +117,15 @@ impl<'a> Scene<'a> {
                 self.disk.empty();
                 self.record.count("fault: database: the disk is full");
             }
-            _ => self.move_clock(dice),
+            _ => self.clock.step(self.record, dice),
         }
     }
+}
 
-    /// Back by minutes, or ahead by hours and back: neither may end any address's rest. (A step ahead that is shorter than
-    /// the tolerance does.)
-    fn move_clock(&self, dice: &mut Dice) {
-        let base = self.clock_base.get();
-        if dice.once_in(2) {
-            self.clock_base.set(base - 600);
-            self.record.count("fault: clock: ten minutes back");
-        } else {
-            self.set_clock(base + 3 * 3600);
-            self.record
-                .count("fault: clock: three hours ahead, for a moment");
-            thread::sleep(dice.millis(100..400));
-        }
-        self.set_clock(self.clock_base.get());
-    }
-
-    fn set_clock(&self, seconds: i64) {
-        // Whole or not at all: the server reads it all the time.
-        let new = self.clock.with_extension("new");
-        fs::write(&new, format!("{seconds:+}")).expect("the clock's file");
-        fs::rename(&new, &self.clock).expect("the clock's file");
-    }
+/// Lets a server see another time.
+fn set_clock(file: &Path, seconds: i64) {
+    // Whole or not at all: the server reads it all the time.
+    let new = file.with_extension("new");
+    fs::write(&new, format!("{seconds:+}")).expect("the clock's file");
+    fs::rename(&new, file).expect("the clock's file");
 }

@@ -1,5 +1,6 @@
 //! A throw-away PostgreSQL: `IPAM_TEST_DATABASE_URL`, or one started from the machine's own binaries.
 
+mod disk;
 mod programs;
 mod standby;
 
@@ -16,7 +17,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid, User};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use self::programs::{binaries, command, guard};
+use self::programs::{Runner, binaries};
+use crate::namespaces::Namespace;
 use crate::require;
 
 /// How long a server may take to start or to stop.
@@ -66,8 +68,9 @@ fn shared() -> Option<&'static Cluster> {
 #[derive(Debug)]
 pub struct Cluster {
     folder: PathBuf,
+    data: PathBuf,
     binaries: PathBuf,
-    account: Option<User>,
+    runner: Runner,
     server: Mutex<Option<Child>>,
     guard: Child,
     /// Its closing, by drop or by the end of this process, is what the guard waits for.
@@ -77,14 +80,14 @@ pub struct Cluster {
 impl Cluster {
     /// Starts a server; nothing when the machine has no binaries, or no user to run them as.
     pub fn start() -> Option<Self> {
-        let cluster = Self::prepare()?;
-        cluster.initialize();
+        let cluster = Self::prepare(None)?;
+        cluster.initialize(&[]);
         cluster.resume();
         Some(cluster)
     }
 
-    /// A folder without data, and what will remove it.
-    fn prepare() -> Option<Self> {
+    /// A folder without data, and what will remove it. `disk`: where the data is to be, if not there.
+    fn prepare(disk: Option<(&Namespace, PathBuf)>) -> Option<Self> {
         let binaries = binaries()?;
         let account = if Uid::effective().is_root() {
             Some(User::from_name("postgres").ok().flatten()?)
@@ -100,11 +103,17 @@ impl Cluster {
         if let Some(user) = &account {
             nix::unistd::chown(&folder, Some(user.uid), Some(user.gid)).expect("chown");
         }
-        let (guard, lifeline) = guard(&folder, &binaries, account.as_ref());
+        let (inside, data) = match disk {
+            Some((namespace, data)) => (Some(namespace.pid()), data),
+            None => (None, folder.join("data")),
+        };
+        let runner = Runner { account, inside };
+        let (guard, lifeline) = runner.guard(&folder, &data, &binaries);
         Some(Self {
             folder,
+            data,
             binaries,
-            account,
+            runner,
             server: Mutex::new(None),
             guard,
             lifeline: Some(lifeline),
@@ -150,7 +159,9 @@ impl Cluster {
         let folder = self.folder.to_str().expect("a plain path");
         let server = self
             .command("postgres")
-            .args(["-D", &format!("{folder}/data"), "-k", folder])
+            .arg("-D")
+            .arg(&self.data)
+            .args(["-k", folder])
             .args(["-c", "listen_addresses=", "-c", "max_connections=300"])
             .args(["-c", "fsync=on", "-c", "log_line_prefix=%m [%p] %d "])
             .stdout(log.try_clone().expect("the log"))
@@ -167,13 +178,13 @@ impl Cluster {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn initialize(&self) {
-        let data = self.folder.join("data");
+    fn initialize(&self, args: &[&str]) {
         let made = self
             .command("initdb")
             .args(["--no-sync", "-A", "trust", "-U", "postgres", "-E", "UTF8"])
             .args(["--locale=C", "-D"])
-            .arg(data)
+            .arg(&self.data)
+            .args(args)
             .output()
             .expect("initdb starts");
         let errors = String::from_utf8_lossy(&made.stderr);
@@ -184,11 +195,7 @@ impl Cluster {
         let url = self.url("postgres");
         let deadline = Instant::now() + PATIENCE;
         while let Err(error) = on_connection(&url, async |connection| connection.ping().await) {
-            let exited = self
-                .lock_server()
-                .as_mut()
-                .is_none_or(|server| matches!(server.try_wait(), Ok(Some(_))));
-            if exited || Instant::now() > deadline {
+            if self.has_ended() || Instant::now() > deadline {
                 let log = fs::read_to_string(self.log()).unwrap_or_default();
                 panic!("postgres does not serve: {error}\n{log}");
             }
@@ -196,12 +203,15 @@ impl Cluster {
         }
     }
 
+    fn has_ended(&self) -> bool {
+        self.lock_server()
+            .as_mut()
+            .is_none_or(|server| matches!(server.try_wait(), Ok(Some(_))))
+    }
+
     fn command(&self, program: &str) -> Command {
-        command(
-            &self.binaries.join(program),
-            &self.folder,
-            self.account.as_ref(),
-        )
+        self.runner
+            .command(&self.binaries.join(program), &self.folder)
     }
 }
 

@@ -124,8 +124,22 @@ impl<'a> Launch<'a> {
             None => binaries::folder()?.join("ipam-server"),
         };
         let mut command = match self.inside {
-            Some(namespace) => namespace.command(program),
-            None => Command::new(program),
+            // What is set is set for the server, and not for the program that enters.
+            Some(namespace) => {
+                let mut command = namespace.command("env");
+                command.args(
+                    self.env
+                        .iter()
+                        .map(|(name, value)| format!("{name}={value}")),
+                );
+                command.arg(program);
+                command
+            }
+            None => {
+                let mut command = Command::new(program);
+                command.envs(self.env);
+                command
+            }
         };
         let log = folder.path().join("server.log");
         let output = OpenOptions::new().create(true).append(true).open(&log)?;
@@ -139,7 +153,6 @@ impl<'a> Launch<'a> {
             .args(["--database-url", &database_url])
             .args(["--listen", &format!("{listen},{socket}")])
             .args(self.args)
-            .envs(self.env)
             .current_dir(folder.path())
             .stdin(std::process::Stdio::null())
             .stdout(output.try_clone()?)
@@ -229,16 +242,26 @@ impl Server {
     /// # Errors
     /// When it does not run, or does not end in time.
     pub fn sigterm(&mut self) -> Result<ExitStatus> {
-        let mut child = self.child.take().context("the server does not run")?;
-        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM)?;
-        let end = Instant::now() + ENDED_WITHIN;
+        let pid = self.pid().context("the server does not run")?;
+        kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM)?;
+        let ended = self.wait_for_end(ENDED_WITHIN)?;
+        ended.with_context(|| format!("the server outlives SIGTERM by {ENDED_WITHIN:?}"))
+    }
+
+    /// Waits until it ends by itself, or this time has passed: then nothing.
+    ///
+    /// # Errors
+    /// When it does not run, or cannot be waited for.
+    pub fn wait_for_end(&mut self, patience: Duration) -> Result<Option<ExitStatus>> {
+        let end = Instant::now() + patience;
         loop {
+            let child = self.child.as_mut().context("the server does not run")?;
             if let Some(status) = child.try_wait()? {
-                return Ok(status);
+                self.child = None;
+                return Ok(Some(status));
             }
             if Instant::now() > end {
-                self.child = Some(child);
-                bail!("the server outlives SIGTERM by {ENDED_WITHIN:?}");
+                return Ok(None);
             }
             thread::sleep(Duration::from_millis(5));
         }

@@ -9,36 +9,68 @@ use std::process::{Child, Command, Stdio};
 
 use nix::unistd::User;
 
-/// A shell that waits for the end of this process, or of the cluster's value, and then stops the server and removes the
-/// folder. Nothing inside this process could do it on SIGKILL.
-pub(super) fn guard(folder: &Path, binaries: &Path, account: Option<&User>) -> (Child, PipeWriter) {
-    let (waits, lifeline) = std::io::pipe().expect("a pipe");
-    let script = "trap '' INT TERM HUP
-        read -r _
-        \"$2/pg_ctl\" -D \"$1/data\" -m immediate -w stop
-        cd /
-        # An initdb that is under way goes on to write for a moment.
-        for attempt in 1 2 3 4 5 6 7 8 9 10; do rm -rf \"$1\" && break; sleep 0.5; done";
-    let guard = command(Path::new("/bin/sh"), folder, account)
-        .args(["-c", script, "guard"])
-        .args([folder, binaries])
-        .stdin(waits)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .expect("sh starts");
-    (guard, lifeline)
+/// As whom PostgreSQL's programs run, and where.
+#[derive(Debug)]
+pub(super) struct Runner {
+    /// PostgreSQL refuses to be root.
+    pub(super) account: Option<User>,
+    /// The process whose mount namespace they see; this one's otherwise.
+    pub(super) inside: Option<u32>,
 }
 
-/// A command that runs in `folder` as `account`: PostgreSQL refuses to be root.
-pub(super) fn command(program: &Path, folder: &Path, account: Option<&User>) -> Command {
-    let mut command = Command::new(program);
-    command.current_dir(folder).stdin(Stdio::null());
-    if let Some(user) = account {
-        command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+impl Runner {
+    /// A command that runs in `folder`.
+    pub(super) fn command(&self, program: &Path, folder: &Path) -> Command {
+        let mut command = match self.inside {
+            Some(pid) => self.enter(pid, program),
+            None => self.stay(program),
+        };
+        command.current_dir(folder).stdin(Stdio::null());
+        command
     }
-    command
+
+    fn stay(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        if let Some(user) = &self.account {
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+        }
+        command
+    }
+
+    /// Only root may enter, so that nsenter(1) is what becomes somebody else.
+    fn enter(&self, pid: u32, program: &Path) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args([&format!("--target={pid}"), "--mount", "--uts"]);
+        if let Some(user) = &self.account {
+            command.arg(format!("--setuid={}", user.uid));
+            command.arg(format!("--setgid={}", user.gid));
+        }
+        command.arg("--").arg(program);
+        command
+    }
+
+    /// A shell that waits for the end of this process, or of the cluster's value, and then stops the server on `data` and
+    /// removes `folder`. Nothing inside this process could do it on SIGKILL.
+    pub(super) fn guard(&self, folder: &Path, data: &Path, binaries: &Path) -> (Child, PipeWriter) {
+        let (waits, lifeline) = std::io::pipe().expect("a pipe");
+        let script = "trap '' INT TERM HUP
+            read -r _
+            \"$3/pg_ctl\" -D \"$2\" -m immediate -w stop
+            cd /
+            # An initdb that is under way goes on to write for a moment.
+            for attempt in 1 2 3 4 5 6 7 8 9 10; do rm -rf \"$1\" && break; sleep 0.5; done";
+        let guard = self
+            .command(Path::new("/bin/sh"), folder)
+            .args(["-c", script, "guard"])
+            .args([folder, data, binaries])
+            .stdin(waits)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .expect("sh starts");
+        (guard, lifeline)
+    }
 }
 
 /// The folder of the newest server binaries: on PATH, or where Debian puts them.

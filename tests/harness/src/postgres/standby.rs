@@ -8,13 +8,13 @@ use super::{Cluster, execute};
 impl Cluster {
     /// Starts a standby. From then on this server answers a commit only when the standby has it too.
     pub fn standby(&self) -> Self {
-        let standby = Self::prepare().expect("what the first server was made of");
+        let standby = Self::prepare(None).expect("what the first server was made of");
         let copied = self
             .command("pg_basebackup")
             .args(["--no-sync", "-c", "fast", "-R", "-U", "postgres", "-h"])
             .arg(&self.folder)
             .arg("-D")
-            .arg(standby.folder.join("data"))
+            .arg(&standby.data)
             .output()
             .expect("pg_basebackup starts");
         let errors = String::from_utf8_lossy(&copied.stderr);
