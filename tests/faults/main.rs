@@ -3,6 +3,7 @@
 //! `IPAM_FAULT_SEED` repeats the faults of an earlier run, `IPAM_FAULT_OPERATIONS` says how many calls each database
 //! sees, and `IPAM_FAULT_MINUTES` goes on for so long, with a fresh database and the next seed in each round.
 
+mod aimed;
 mod cable;
 mod caller;
 mod client;
@@ -10,6 +11,7 @@ mod clock;
 mod dice;
 mod disk;
 mod ending;
+mod locked;
 mod node;
 mod overdue;
 mod overload;
