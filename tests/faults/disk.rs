@@ -19,10 +19,13 @@ impl Disk {
         let namespace = Namespace::new("disk").expect("namespaces");
         let mount = format!("mount -t tmpfs -o size={size}m,mode=0755 faults {MOUNT}");
         namespace.run(&mount).expect("a tmpfs");
-        // libfaketime leaves files there when its process is killed.
-        let shared = "mount -t tmpfs -o size=64m,mode=1777 faults /dev/shm";
-        namespace.run(shared).expect("a tmpfs");
         Self { namespace }
+    }
+
+    /// Gives those inside shared memory of their own: libfaketime and PostgreSQL leave files there when they are killed.
+    pub(crate) fn part_shared_memory(&self) {
+        let mount = "mount -t tmpfs -o size=64m,mode=1777 faults /dev/shm";
+        self.namespace.run(mount).expect("a tmpfs");
     }
 
     /// Where it is, as those inside see it.

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use sqlx::{Connection, SqliteConnection};
 use tokio::runtime::Runtime;
 
+use crate::rounds;
+
 /// Of the claim that is to be overdue.
 const DEADLINE: Duration = Duration::from_millis(150);
 /// After which the callers that give up do so.
@@ -24,6 +26,7 @@ const ATTEMPTS: usize = 5;
 
 #[test]
 fn a_claim_whose_deadline_passes_behind_a_locked_file_is_refused_at_once_and_leaves_nothing() {
+    let _shared = rounds::beside_others();
     let server = Server::sqlite().expect("a server");
     let pool = json!({ "name": "a", "subnet": "10.0.0.0/24" });
     server
@@ -38,6 +41,7 @@ fn a_claim_whose_deadline_passes_behind_a_locked_file_is_refused_at_once_and_lea
 
 #[test]
 fn what_a_caller_gave_up_behind_a_locked_file_is_undone_by_its_release() {
+    let _shared = rounds::beside_others();
     let server = Server::sqlite().expect("a server");
     let pool = json!({ "name": "a", "subnet": "10.0.0.0/24" });
     server

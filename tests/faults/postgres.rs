@@ -42,6 +42,7 @@ fn nothing_is_leased_twice_lost_or_leaked_on_postgres_whatever_fails() {
 
 fn round(seed: u64, operations: usize) {
     let disk = Disk::new(DISK);
+    disk.part_shared_memory();
     let Some(cluster) = Cluster::start_on_disk(&disk.namespace, Disk::root()) else {
         return require::skip("postgres", "no server binaries, and no user postgres");
     };

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
-use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 /// What is measured is measured alone; everything else may happen at the same time.
@@ -13,10 +13,15 @@ pub(crate) fn alone() -> RwLockWriteGuard<'static, ()> {
     MACHINE.write().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The machine beside others that do not measure.
+pub(crate) fn beside_others() -> RwLockReadGuard<'static, ()> {
+    MACHINE.read().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Plays rounds until the time is up: at least one. `operations`: calls in each, unless the environment says otherwise.
 pub(crate) fn play(name: &str, operations: usize, round: impl Fn(u64, usize)) {
     let first = number("IPAM_FAULT_SEED").unwrap_or_else(|| RandomState::new().hash_one(()) >> 16);
-    let _shared = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+    let _shared = beside_others();
     let asked = number("IPAM_FAULT_OPERATIONS").and_then(|count| usize::try_from(count).ok());
     let minutes = number("IPAM_FAULT_MINUTES").unwrap_or_default();
     let end = Instant::now() + Duration::from_secs(minutes * 60);

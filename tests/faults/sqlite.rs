@@ -75,6 +75,7 @@ struct Scene<'a> {
 impl<'a> Scene<'a> {
     fn new(seed: u64, record: &'a Record) -> Self {
         let disk = Disk::new(24);
+        disk.part_shared_memory();
         disk.bring(poisoned().path());
         let clock = disk.namespace.folder().join("clock");
         set_clock(&clock, 0);
