@@ -220,3 +220,43 @@ async fn a_request_for_another_service_is_refused_before_anything_is_done() {
     assert_eq!(leases.expect(200)["items"], json!([]));
     server.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nodes_token_makes_no_room_when_its_pool_is_exhausted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tokens = Tokens::read(token_files(folder.path())).expect("tokens");
+    let server = Server::sqlite_with_tokens(tokens).await;
+    let (admin, node) = (with_token(&server, ADMIN), with_token(&server, NODE));
+    let small = super::pool("small", "10.1.0.0/30");
+    admin.post("/v1/pools", small).await.expect(201);
+    let lease = node.post("/v1/leases", super::claim("c1", "small")).await;
+    let lease = lease.expect(201)["leases"][0]["id"].clone();
+    let one_more = node.post("/v1/leases", super::claim("c2", "small")).await;
+    one_more.problem(507, "pool_exhausted");
+    let before = admin.get("/v1/pools").await.expect(200).clone();
+
+    let path = format!("/v1/leases/{}", lease.as_str().expect("an id"));
+    let ways = [
+        (
+            Method::POST,
+            "/v1/pools",
+            Some(super::pool("mine", "10.2.0.0/24")),
+        ),
+        (
+            Method::PATCH,
+            "/v1/pools/small",
+            Some(json!({ "gateway": null })),
+        ),
+        (Method::DELETE, "/v1/pools/small", None),
+        (Method::DELETE, path.as_str(), None),
+        (Method::DELETE, "/v1/nodes/node-1", None),
+    ];
+    for (method, path, body) in ways {
+        node.send(method, path, body)
+            .await
+            .problem(403, "forbidden");
+    }
+    assert_eq!(admin.get("/v1/pools").await.expect(200), &before);
+    admin.get(&path).await.expect(200);
+    server.end().await;
+}

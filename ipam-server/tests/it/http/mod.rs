@@ -4,6 +4,7 @@ mod auth;
 mod bad_claims;
 mod bad_input;
 mod check;
+mod crowd;
 mod gather;
 mod health;
 mod history;
