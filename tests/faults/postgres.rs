@@ -23,8 +23,8 @@ use crate::stage::{Stage, launch, nodes};
 use crate::{overdue, poison, rounds};
 
 const SERVERS: usize = 3;
-/// In the short form; with those on SQLite more than ten thousand.
-const OPERATIONS: usize = 4_500;
+/// In the short form; with those on SQLite more than twelve thousand.
+const OPERATIONS: usize = 3_500;
 /// MiB: room for PostgreSQL's own databases, its log, and little more.
 const DISK: usize = 128;
 /// How long a full disk may go unnoticed.
