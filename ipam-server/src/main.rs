@@ -8,15 +8,29 @@ use ipam_server::listen::{beyond_this_machine, bind_all};
 use ipam_server::signals::{Stop, reload_on_hangup};
 use ipam_server::store::Store;
 use ipam_server::tokens::Tokens;
-use ipam_server::{Result, Settings, causes, serve};
+use ipam_server::{Error, Result, Settings, causes, serve};
 use tokio::time::timeout;
 
 /// How long the connections to the database get to close.
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match run().await {
+/// Of what a claim costs the server a fifth was malloc's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// After so many tasks a thread looks for what has arrived. A transaction is a dozen answers of the database, each waited
+/// for by all who are in it; of tokio's 61 tasks between two looks most are other requests.
+const TASKS_BETWEEN_LOOKS: u32 = 5;
+
+fn main() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .event_interval(TASKS_BETWEEN_LOOKS)
+        .build();
+    match runtime
+        .map_err(Error::internal)
+        .and_then(|runtime| runtime.block_on(run()))
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ipam-server: {}", causes(&error));

@@ -1,12 +1,8 @@
 //! Who may do what, and for whom a request is meant.
 
-use std::sync::Arc;
-
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::Method;
 use axum::http::header::AUTHORIZATION;
-use axum::middleware::Next;
-use axum::response::Response;
 use ipam_api::SERVICE_ID_HEADER;
 
 use super::App;
@@ -24,40 +20,39 @@ const NODE_PATHS: [&str; 5] = [
 /// What anybody may ask: probes have no token.
 const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
 
-/// Refuses a request whose sender is pinned to another service, before anything is done.
-pub(super) async fn check_service(
-    State(app): State<Arc<App>>,
-    request: Request,
-    next: Next,
-) -> Result<Response> {
+/// Refuses, before anything is done, a request whose sender is pinned to another service, or who may not do this.
+pub(super) fn admit(app: &App, request: &Request) -> Result<()> {
+    check_service(app, request)?;
+    check_token(app, request)
+}
+
+fn check_service(app: &App, request: &Request) -> Result<()> {
     match request.headers().get(SERVICE_ID_HEADER) {
         Some(asked) if asked != app.service_id => Err(Failure::WrongService {
             own: app.store.service_id().to_owned(),
             asked: String::from_utf8_lossy(asked.as_bytes()).into_owned(),
         }),
-        _ => Ok(next.run(request).await),
+        _ => Ok(()),
     }
 }
 
 /// Asks for a token, where tokens are kept.
-pub(super) async fn check_token(
-    State(app): State<Arc<App>>,
-    request: Request,
-    next: Next,
-) -> Result<Response> {
+fn check_token(app: &App, request: &Request) -> Result<()> {
     let path = request.extensions().get::<MatchedPath>();
     let open = path.is_some_and(|path| OPEN_PATHS.contains(&path.as_str()));
-    if let Some(tokens) = app.tokens.as_ref().filter(|_| !open) {
-        let given = bearer(&request)?;
-        let role = tokens.role(given).ok_or(Failure::Unauthenticated(
+    let Some(tokens) = app.tokens.as_ref().filter(|_| !open) else {
+        return Ok(());
+    };
+    let role = tokens
+        .role(bearer(request)?)
+        .ok_or(Failure::Unauthenticated(
             "the bearer token is in no token file of this server",
         ))?;
-        // What has no route is answered as such, so that a newer plugin can tell that this server is older.
-        if role == Role::Node && path.is_some() && !is_for_nodes(&request) {
-            return Err(Failure::Forbidden);
-        }
+    // What has no route is answered as such, so that a newer plugin can tell that this server is older.
+    match role == Role::Node && path.is_some() && !is_for_nodes(request) {
+        true => Err(Failure::Forbidden),
+        false => Ok(()),
     }
-    Ok(next.run(request).await)
 }
 
 /// Whether a node's token is enough for this.

@@ -39,19 +39,25 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
         check_content_type(&request)?;
         let (body, _place) = read_body(request, state).await?;
-        let mut json = serde_json::Deserializer::from_slice(&body);
-        let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-            let path = error.path().to_string();
-            let what = error.into_inner();
-            Failure::invalid(match path.as_str() {
-                "." | "?" => format!("body: {what}"),
-                field => format!("{field}: {what}"),
-            })
-        })?;
-        json.end()
-            .map_err(|error| Failure::invalid(format!("body: {error}")))?;
-        Ok(Self(value))
+        match serde_json::from_slice(&body) {
+            Ok(value) => Ok(Self(value)),
+            Err(error) => Err(name_field::<T>(&body, &error)),
+        }
     }
+}
+
+/// Reads a body again that is wrong, to tell where. It costs too much for those that are right.
+fn name_field<T: DeserializeOwned>(body: &[u8], error: &serde_json::Error) -> Failure {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let (path, what) = match serde_path_to_error::deserialize::<_, T>(&mut json) {
+        Err(error) => (error.path().to_string(), error.into_inner().to_string()),
+        // It is what comes after it that is wrong.
+        Ok(_) => (".".to_owned(), error.to_string()),
+    };
+    Failure::invalid(match path.as_str() {
+        "." | "?" => format!("body: {what}"),
+        field => format!("{field}: {what}"),
+    })
 }
 
 /// `application/json`, or a format that is JSON underneath (`application/merge-patch+json`).

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use ipam_api::{Problem, SERVICE_ID_HEADER};
 use tokio::time::Instant;
 use tracing::field::{Empty, display};
 use tracing::{Instrument, Span};
 use uuid::Uuid;
 
+use super::extract::BODY_BYTES;
 use super::{App, auth};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -33,10 +34,17 @@ pub(super) async fn observe(
 ) -> Response {
     let arrival = Instant::now();
     request.extensions_mut().insert(Arrival(arrival));
+    DefaultBodyLimit::max(BODY_BYTES).apply(&mut request);
     let id = request_id(&request);
     let span = span(&request, &id);
     let kind = Kind::of(&request);
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let served = async {
+        match auth::admit(&app, &request) {
+            Ok(()) => next.run(request).await,
+            Err(failure) => failure.into_response(),
+        }
+    };
+    let mut response = served.instrument(span.clone()).await;
     let problem = response.extensions_mut().remove::<Problem>();
     span.in_scope(|| kind.log(response.status(), problem.as_ref(), arrival));
     if let Some(problem) = problem {
