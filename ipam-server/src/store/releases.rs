@@ -124,17 +124,20 @@ impl Holdings {
             })
             .collect();
         let rows = Vec::from_iter(rows.into_values());
-        let stored = tx.upsert_attachments(&rows).await?;
-        let ids: Vec<_> = stored.iter().map(|row| row.id).collect();
+        let known = tx.upsert_attachments(&rows).await?;
+        let ids: Vec<_> = known.iter().map(|row| row.id).collect();
         let mut leases: BTreeMap<Uuid, Vec<LeaseRow>> = BTreeMap::new();
         for lease in tx.leases_of(&ids).await? {
             leases.entry(lease.attachment_id).or_default().push(lease);
         }
-        let given: Vec<_> = rows.iter().map(|row| row.id).collect();
-        let by_key = (stored.into_iter())
-            .map(|row| {
+        let mut known: BTreeMap<_, _> = (known.into_iter()).map(|row| (row.key(), row)).collect();
+        let by_key = (rows.into_iter())
+            .map(|given| {
+                let known = known.remove(&given.key());
+                let inserted = known.is_none();
+                let row = known.unwrap_or(given);
                 let holding = Holding {
-                    inserted: given.contains(&row.id),
+                    inserted,
                     noted: false,
                     leases: leases.remove(&row.id).unwrap_or_default(),
                     freed: Vec::new(),

@@ -34,6 +34,16 @@ pub(crate) struct PoolRow {
     pub(crate) updated_at: Moment,
 }
 
+/// What is read of pools once their counters are locked.
+#[derive(Debug)]
+pub(crate) struct LockedPools {
+    /// The wall clock by then.
+    pub(crate) wall: Moment,
+    pub(crate) pools: Vec<PoolRow>,
+    /// Their removals under way, each pool's by first.
+    pub(crate) removals: Vec<IntervalRow>,
+}
+
 /// `pool_counter`.
 #[derive(Clone, Debug, PartialEq, FromRow)]
 pub(crate) struct CounterRow {

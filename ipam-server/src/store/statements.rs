@@ -16,7 +16,7 @@ use super::addr::Addr;
 use super::moment::Moment;
 use super::rows::{
     AttachmentRow, CounterRow, FreeRow, HeldRow, HistoryRow, IntervalRow, LeaseQuery, LeaseRow,
-    PoolChangeRow, PoolRow, ReleasedRow,
+    LockedPools, PoolChangeRow, PoolRow, ReleasedRow,
 };
 use crate::pool::Interval;
 
@@ -58,6 +58,8 @@ pub(crate) trait PoolStatements: Send {
     ) -> impl Future<Output = Answer<Vec<PoolRow>>> + Send;
     /// Pools of these ids.
     fn pools_by_id(&mut self, ids: &[i64]) -> impl Future<Output = Answer<Vec<PoolRow>>> + Send;
+    /// Pools of these ids, whose counters the caller has locked.
+    fn locked_pools(&mut self, ids: &[i64]) -> impl Future<Output = Answer<LockedPools>> + Send;
     /// Pools (not those being deleted) with a name after `after`, by name; of one vrf or of all.
     fn list_pools(
         &mut self,
@@ -179,6 +181,8 @@ pub(crate) trait SpaceStatements: Send {
     fn insert_free(&mut self, rows: &[FreeRow]) -> impl Future<Output = Answer<()>> + Send;
     /// Deletes free intervals by (pool_id, first). An error when one is not there.
     fn delete_free(&mut self, rows: &[FreeRow]) -> impl Future<Output = Answer<()>> + Send;
+    /// Lets free intervals begin later, each (pool_id, first) at the given address. An error when one is not there.
+    fn cut_free(&mut self, cuts: &[(FreeRow, Addr)]) -> impl Future<Output = Answer<()>> + Send;
     /// Deletes every free interval that begins within `first..=last`, at most `limit`; the deleted ones.
     /// Used when a pool is deleted or a range goes.
     fn delete_free_between(
@@ -207,8 +211,8 @@ pub(crate) trait SpaceStatements: Send {
 /// Who holds leases: attachments.
 pub(crate) trait HolderStatements: Send {
     /// Inserts these attachments where their keys are new, and locks those that exist (for update, no change), in the
-    /// given order, which is the order of keys. Answers the rows as they are now, in any order: the given id tells an
-    /// inserted one.
+    /// given order, which is the order of keys. Answers the rows that were there, as they are now, in any order: all others
+    /// were inserted as given, and most are, so that to answer them would be most of the statement's cost.
     fn upsert_attachments(
         &mut self,
         rows: &[AttachmentRow],

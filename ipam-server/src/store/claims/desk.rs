@@ -68,20 +68,18 @@ pub(super) async fn open<'a, T: Statements>(
         .map(|desk| desk.row.clone())
         .collect();
     rows.sort_by_cached_key(AttachmentRow::key);
-    let stored = tx.upsert_attachments(&rows).await?;
-    let mut stored: BTreeMap<Attachment, _> =
-        (stored.into_iter()).map(|row| (row.key(), row)).collect();
-    let mut known = Vec::new();
+    let known = tx.upsert_attachments(&rows).await?;
+    let ids: Vec<_> = known.iter().map(|row| row.id).collect();
+    let mut known: BTreeMap<Attachment, _> =
+        (known.into_iter()).map(|row| (row.key(), row)).collect();
     for desk in &mut desks {
-        if let Some(row) = stored.remove(&desk.claim.attachment) {
-            desk.meet(row);
-        }
-        if !desk.inserted {
-            known.push(desk.row.id);
+        match known.remove(&desk.claim.attachment) {
+            Some(row) => desk.meet(row),
+            None => desk.inserted = matches!(desk.state, State::Waiting),
         }
     }
     let mut held: BTreeMap<Uuid, Vec<LeaseRow>> = BTreeMap::new();
-    for lease in tx.leases_of(&known).await? {
+    for lease in tx.leases_of(&ids).await? {
         held.entry(lease.attachment_id).or_default().push(lease);
     }
     for desk in &mut desks {
@@ -140,9 +138,8 @@ impl<'a> Desk<'a> {
 
     /// Takes the row as the database has it.
     fn meet(&mut self, stored: AttachmentRow) {
-        self.inserted = stored.id == self.row.id;
         self.row = stored;
-        if order::is_superseded(&self.row, self.claim) && !self.inserted {
+        if order::is_superseded(&self.row, self.claim) {
             let key = Box::new(self.claim.attachment.clone());
             self.state = State::Refused(Error::Superseded(key));
         }

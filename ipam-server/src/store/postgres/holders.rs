@@ -38,20 +38,27 @@ impl HolderStatements for Tx {
         // The update changes nothing: it locks the row and answers it as it is by then. No index is touched.
         let query = sqlx::query_as(
             "-- upsert_attachments
-             insert into attachment (id, cluster, node, network, container_id, ifname, claim_boot, claim_issued,
-                 granted_issued, release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid)
-             select n.id, n.cluster, n.node, n.network, n.container_id, n.ifname, n.claim_boot, n.claim_issued,
-                 n.granted_issued, n.release_boot, n.release_issued, n.released_at, n.pod_namespace, n.pod_name, n.pod_uid
-             from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                 $8::bigint[], $9::bigint[], $10::text[], $11::bigint[], $12::timestamptz[], $13::text[], $14::text[],
-                 $15::text[])
-                 with ordinality as n (id, cluster, node, network, container_id, ifname, claim_boot, claim_issued,
-                 granted_issued, release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid, place)
-             order by n.place
-             on conflict (container_id, ifname, network, node, cluster)
-                 do update set released_at = attachment.released_at
-             returning id, cluster, node, network, container_id, ifname, claim_boot, claim_issued, granted_issued,
-                 release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid",
+             with stored as (
+                 insert into attachment (id, cluster, node, network, container_id, ifname, claim_boot, claim_issued,
+                     granted_issued, release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid)
+                 select n.id, n.cluster, n.node, n.network, n.container_id, n.ifname, n.claim_boot, n.claim_issued,
+                     n.granted_issued, n.release_boot, n.release_issued, n.released_at, n.pod_namespace, n.pod_name,
+                     n.pod_uid
+                 from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                     $8::bigint[], $9::bigint[], $10::text[], $11::bigint[], $12::timestamptz[], $13::text[],
+                     $14::text[], $15::text[])
+                     with ordinality as n (id, cluster, node, network, container_id, ifname, claim_boot, claim_issued,
+                     granted_issued, release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid, place)
+                 order by n.place
+                 on conflict (container_id, ifname, network, node, cluster)
+                     do update set released_at = attachment.released_at
+                 returning id, cluster, node, network, container_id, ifname, claim_boot, claim_issued, granted_issued,
+                     release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid
+             )
+             select id, cluster, node, network, container_id, ifname, claim_boot, claim_issued, granted_issued,
+                 release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid
+             from stored
+             where id <> all($1)",
         );
         bind_attachments!(query, rows)
             .fetch_all(self.connection())

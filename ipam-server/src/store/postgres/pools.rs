@@ -1,19 +1,26 @@
 //! Address spaces and pools.
 
+use sqlx::FromRow;
+
 use super::{Tx, column};
 use crate::store::addr::Addr;
 use crate::store::moment::Moment;
-use crate::store::rows::{IntervalRow, PoolChangeRow, PoolRow};
+use crate::store::rows::{IntervalRow, LockedPools, PoolChangeRow, PoolRow};
 use crate::store::statements::{Answer, PoolStatements, expect_rows};
 
 /// A statement that answers rows of pools: the name, then what follows the joins.
 macro_rules! select_pool {
     ($name:literal, $rest:literal) => {
+        select_pool!($name, "", $rest)
+    };
+    ($name:literal, $more:literal, $rest:literal) => {
         concat!(
             "-- ",
             $name,
             "
-             select p.id, p.name, p.vrf_id, v.name as vrf, p.subnet_first, p.subnet_last, p.prefix_len, p.gateway,
+             select ",
+            $more,
+            "p.id, p.name, p.vrf_id, v.name as vrf, p.subnet_first, p.subnet_last, p.prefix_len, p.gateway,
                  p.ranges, p.exclude, p.routes, p.dns, p.labels, p.reuse_delay_s, p.state, p.version, p.created_at,
                  p.updated_at
              from pool p
@@ -22,6 +29,16 @@ macro_rules! select_pool {
             $rest
         )
     };
+}
+
+/// A pool whose counter is locked, its removals in two columns side by side.
+#[derive(FromRow)]
+struct LockedPool {
+    wall: Moment,
+    removal_firsts: Vec<Addr>,
+    removal_lasts: Vec<Addr>,
+    #[sqlx(flatten)]
+    pool: PoolRow,
 }
 
 impl PoolStatements for Tx {
@@ -106,6 +123,41 @@ impl PoolStatements for Tx {
             .bind(ids)
             .fetch_all(self.connection())
             .await
+    }
+
+    /// All in one statement: it is sent with every batch.
+    async fn locked_pools(&mut self, ids: &[i64]) -> Answer<LockedPools> {
+        let rows: Vec<LockedPool> = sqlx::query_as(select_pool!(
+            "locked_pools",
+            "clock_timestamp() as wall,
+                 array(select first from pool_removal where pool_id = p.id order by first) as removal_firsts,
+                 array(select last from pool_removal where pool_id = p.id order by first) as removal_lasts,
+                 ",
+            "where p.id = any($1)"
+        ))
+        .bind(ids)
+        .fetch_all(self.connection())
+        .await?;
+        let wall = match rows.iter().map(|row| row.wall).max() {
+            Some(wall) => wall,
+            None => self.wall_clock().await?,
+        };
+        let (mut pools, mut removals) = (Vec::with_capacity(rows.len()), Vec::new());
+        for row in rows {
+            let pool_id = row.pool.id;
+            let intervals = row.removal_firsts.into_iter().zip(row.removal_lasts);
+            removals.extend(intervals.map(|(first, last)| IntervalRow {
+                pool_id,
+                first,
+                last,
+            }));
+            pools.push(row.pool);
+        }
+        Ok(LockedPools {
+            wall,
+            pools,
+            removals,
+        })
     }
 
     async fn list_pools(

@@ -300,6 +300,26 @@ impl SpaceStatements for Tx {
         expect_rows("delete_free", done.rows_affected(), rows.len())
     }
 
+    async fn cut_free(&mut self, cuts: &[(FreeRow, Addr)]) -> Answer<()> {
+        if cuts.is_empty() {
+            return Ok(());
+        }
+        let done = sqlx::query(
+            "-- cut_free
+             update free_range f
+             set first = n.next
+             from unnest($1::bigint[], $2::inet[], $3::inet[]) as n (pool_id, first, next)
+             where f.pool_id = n.pool_id
+                 and f.first = n.first",
+        )
+        .bind(cuts.iter().map(|(row, _)| row.pool_id).collect::<Vec<_>>())
+        .bind(cuts.iter().map(|(row, _)| row.first).collect::<Vec<_>>())
+        .bind(cuts.iter().map(|(_, next)| *next).collect::<Vec<_>>())
+        .execute(self.connection())
+        .await?;
+        expect_rows("cut_free", done.rows_affected(), cuts.len())
+    }
+
     async fn delete_free_between(
         &mut self,
         pool_id: i64,

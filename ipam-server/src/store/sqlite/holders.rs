@@ -1,5 +1,7 @@
 //! Who holds leases: attachments.
 
+use std::collections::HashSet;
+
 use ipam_api::Attachment;
 use serde_json::{Value, json};
 use sqlx::types::Json;
@@ -55,7 +57,13 @@ impl HolderStatements for Tx {
              returning id, cluster, node, network, container_id, ifname, claim_boot, claim_issued, granted_issued,
                  release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid",
         );
-        query.bind(rows_of(rows)).fetch_all(self.connection()).await
+        let mut stored: Vec<AttachmentRow> = query
+            .bind(rows_of(rows))
+            .fetch_all(self.connection())
+            .await?;
+        let given: HashSet<_> = rows.iter().map(|row| row.id).collect();
+        stored.retain(|row| !given.contains(&row.id));
+        Ok(stored)
     }
 
     async fn find_attachments(&mut self, keys: &[Attachment]) -> Answer<Vec<AttachmentRow>> {

@@ -6,8 +6,8 @@ use time::OffsetDateTime;
 use super::Tx;
 use crate::store::addr::Addr;
 use crate::store::moment::Moment;
-use crate::store::rows::{IntervalRow, PoolChangeRow, PoolRow};
-use crate::store::statements::{Answer, PoolStatements, expect_rows};
+use crate::store::rows::{IntervalRow, LockedPools, PoolChangeRow, PoolRow};
+use crate::store::statements::{Answer, PoolStatements, SpaceStatements, expect_rows};
 
 /// A statement that answers rows of pools: the name, then what follows the joins.
 macro_rules! select_pool {
@@ -102,6 +102,14 @@ impl PoolStatements for Tx {
         .bind(Json(ids))
         .fetch_all(self.connection())
         .await
+    }
+
+    async fn locked_pools(&mut self, ids: &[i64]) -> Answer<LockedPools> {
+        Ok(LockedPools {
+            wall: self.wall_clock().await?,
+            pools: self.pools_by_id(ids).await?,
+            removals: self.removals(ids).await?,
+        })
     }
 
     async fn list_pools(

@@ -287,6 +287,25 @@ impl SpaceStatements for Tx {
         expect_rows("delete_free", done.rows_affected(), rows.len())
     }
 
+    async fn cut_free(&mut self, cuts: &[(FreeRow, Addr)]) -> Answer<()> {
+        if cuts.is_empty() {
+            return Ok(());
+        }
+        let cut = |(row, next): &(FreeRow, Addr)| (row.pool_id, row.first.hex(), next.hex());
+        let done = sqlx::query(
+            "-- cut_free
+             update free_range as f
+             set first = unhex(n.value ->> 2)
+             from json_each(?1) n
+             where f.pool_id = n.value ->> 0
+                 and f.first = unhex(n.value ->> 1)",
+        )
+        .bind(Json(cuts.iter().map(cut).collect::<Vec<_>>()))
+        .execute(self.connection())
+        .await?;
+        expect_rows("cut_free", done.rows_affected(), cuts.len())
+    }
+
     async fn delete_free_between(
         &mut self,
         pool_id: i64,

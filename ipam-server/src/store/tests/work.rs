@@ -12,9 +12,9 @@ use super::stage::{claim, create, let_go};
 use crate::store::Store;
 
 /// Round trips of a transaction of new claims on PostgreSQL, its begin and commit included.
-const CLAIMS: usize = 14;
+const CLAIMS: usize = 11;
 /// The same of releases.
-const RELEASES: usize = 13;
+const RELEASES: usize = 11;
 
 /// Notes the statements that are sent.
 #[derive(Clone, Default)]

@@ -98,10 +98,19 @@ pub(super) async fn free_space<T: Statements>(tx: &mut T, pool_id: i64) {
     tx.delete_free(&resting)
         .await
         .expect_err("what is not there is not deleted");
+    let cut = FreeRow {
+        first: addr("10.9.1.7"),
+        ..fresh[1]
+    };
+    let cuts = [(fresh[1], cut.first)];
+    tx.cut_free(&cuts).await.expect("updates");
+    tx.cut_free(&cuts)
+        .await
+        .expect_err("what is not there is not cut");
     let gone = tx.delete_free_between(pool_id, first, last, 2).await;
     assert_eq!(sorted(gone.expect("deletes")), [rested[1], rested[0]]);
     let gone = tx.delete_free_between(pool_id, lowest, addr("10.9.9.0"), 9);
-    assert_eq!(sorted(gone.await.expect("deletes")), fresh);
+    assert_eq!(sorted(gone.await.expect("deletes")), [fresh[0], cut]);
 }
 
 fn sorted(mut rows: Vec<FreeRow>) -> Vec<FreeRow> {
@@ -130,6 +139,12 @@ pub(super) async fn removals<T: Statements>(tx: &mut T, pool_id: i64) {
     assert!(pools.contains(&pool_id));
     let found = tx.removals(&[pool_id, -1]).await.expect("reads");
     assert_eq!(found, [removal]);
+    let locked = tx.locked_pools(&[pool_id, -1]).await.expect("reads");
+    assert_eq!(locked.removals, [removal]);
+    assert_eq!(locked.pools.len(), 1);
+    assert!(locked.wall > NOW);
+    let nothing = tx.locked_pools(&[-1]).await.expect("reads the clock");
+    assert!(nothing.wall > NOW);
     tx.delete_removal(&removal).await.expect("deletes");
     let found = tx.removals(&[pool_id]).await.expect("reads");
     assert_eq!(found, []);
