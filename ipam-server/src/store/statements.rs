@@ -192,20 +192,6 @@ pub(crate) trait SpaceStatements: Send {
         last: Addr,
         limit: i64,
     ) -> impl Future<Output = Answer<Vec<FreeRow>>> + Send;
-    /// Removals under way in these pools.
-    fn removals(
-        &mut self,
-        pool_ids: &[i64],
-    ) -> impl Future<Output = Answer<Vec<IntervalRow>>> + Send;
-    /// Some pools (at most 16) that have removals under way: what a crash left.
-    fn pools_with_removals(&mut self) -> impl Future<Output = Answer<Vec<i64>>> + Send;
-    /// Notes removals.
-    fn insert_removals(
-        &mut self,
-        removals: &[IntervalRow],
-    ) -> impl Future<Output = Answer<()>> + Send;
-    /// Forgets a removal (by pool_id and first).
-    fn delete_removal(&mut self, removal: &IntervalRow) -> impl Future<Output = Answer<()>> + Send;
 }
 
 /// Who holds leases: attachments.
@@ -339,8 +325,22 @@ pub(crate) trait HistoryStatements: Send {
     ) -> impl Future<Output = Answer<u64>> + Send;
 }
 
-/// What changes of a pool's ranges and exclusions ask, of thousands of intervals in one statement each.
+/// Removals, and what changes of a pool's ranges and exclusions ask, of thousands of intervals in one statement each.
 pub(crate) trait IntervalStatements: Send {
+    /// Removals under way in these pools.
+    fn removals(
+        &mut self,
+        pool_ids: &[i64],
+    ) -> impl Future<Output = Answer<Vec<IntervalRow>>> + Send;
+    /// Some pools (at most 16) that have removals under way: what a crash left.
+    fn pools_with_removals(&mut self) -> impl Future<Output = Answer<Vec<i64>>> + Send;
+    /// Notes removals.
+    fn insert_removals(
+        &mut self,
+        removals: &[IntervalRow],
+    ) -> impl Future<Output = Answer<()>> + Send;
+    /// Forgets a removal (by pool_id and first).
+    fn delete_removal(&mut self, removal: &IntervalRow) -> impl Future<Output = Answer<()>> + Send;
     /// The free intervals that begin last at or before each of these addresses, by first, each once.
     fn free_at_or_before_each(
         &mut self,

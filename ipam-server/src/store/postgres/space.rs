@@ -3,7 +3,7 @@
 use super::{Tx, column};
 use crate::store::addr::Addr;
 use crate::store::moment::Moment;
-use crate::store::rows::{CounterRow, FreeRow, IntervalRow};
+use crate::store::rows::{CounterRow, FreeRow};
 use crate::store::statements::{Answer, SpaceStatements, expect_rows};
 
 impl SpaceStatements for Tx {
@@ -351,62 +351,5 @@ impl SpaceStatements for Tx {
         .bind(limit)
         .fetch_all(self.connection())
         .await
-    }
-
-    async fn removals(&mut self, pool_ids: &[i64]) -> Answer<Vec<IntervalRow>> {
-        if pool_ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        sqlx::query_as(
-            "-- removals
-             select pool_id, first, last
-             from pool_removal
-             where pool_id = any($1)
-             order by pool_id, first",
-        )
-        .bind(pool_ids)
-        .fetch_all(self.connection())
-        .await
-    }
-
-    async fn pools_with_removals(&mut self) -> Answer<Vec<i64>> {
-        sqlx::query_scalar(
-            "-- pools_with_removals
-             select distinct pool_id
-             from pool_removal
-             order by pool_id
-             limit 16",
-        )
-        .fetch_all(self.connection())
-        .await
-    }
-
-    async fn insert_removals(&mut self, removals: &[IntervalRow]) -> Answer<()> {
-        sqlx::query(
-            "-- insert_removals
-             insert into pool_removal (pool_id, first, last)
-             select pool_id, first, last
-             from unnest($1::bigint[], $2::inet[], $3::inet[]) as new (pool_id, first, last)",
-        )
-        .bind(column!(removals, pool_id))
-        .bind(column!(removals, first))
-        .bind(column!(removals, last))
-        .execute(self.connection())
-        .await?;
-        Ok(())
-    }
-
-    async fn delete_removal(&mut self, removal: &IntervalRow) -> Answer<()> {
-        sqlx::query(
-            "-- delete_removal
-             delete from pool_removal
-             where pool_id = $1
-                 and first = $2",
-        )
-        .bind(removal.pool_id)
-        .bind(removal.first)
-        .execute(self.connection())
-        .await?;
-        Ok(())
     }
 }

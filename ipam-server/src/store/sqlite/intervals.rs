@@ -1,4 +1,4 @@
-//! Statements over many intervals at once.
+//! Removals, and statements over many intervals at once.
 
 use sqlx::types::Json;
 
@@ -6,7 +6,7 @@ use super::Tx;
 use crate::pool::Interval;
 use crate::store::addr::Addr;
 use crate::store::moment::Moment;
-use crate::store::rows::{FreeRow, ReleasedRow};
+use crate::store::rows::{FreeRow, IntervalRow, ReleasedRow};
 use crate::store::statements::{Answer, IntervalStatements};
 
 /// The intervals' first and last addresses, as the statements read them.
@@ -20,6 +20,66 @@ fn ends(intervals: &[Interval]) -> Json<Vec<(String, String)>> {
 }
 
 impl IntervalStatements for Tx {
+    async fn removals(&mut self, pool_ids: &[i64]) -> Answer<Vec<IntervalRow>> {
+        if pool_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        sqlx::query_as(
+            "-- removals
+             select pool_id, first, last
+             from pool_removal
+             where pool_id in (select value from json_each(?1))
+             order by pool_id, first",
+        )
+        .bind(Json(pool_ids))
+        .fetch_all(self.connection())
+        .await
+    }
+
+    async fn pools_with_removals(&mut self) -> Answer<Vec<i64>> {
+        sqlx::query_scalar(
+            "-- pools_with_removals
+             select distinct pool_id
+             from pool_removal
+             order by pool_id
+             limit 16",
+        )
+        .fetch_all(self.connection())
+        .await
+    }
+
+    async fn insert_removals(&mut self, removals: &[IntervalRow]) -> Answer<()> {
+        sqlx::query(
+            "-- insert_removals
+             insert into pool_removal (pool_id, first, last)
+             select value ->> 0, unhex(value ->> 1), unhex(value ->> 2)
+             from json_each(?1)",
+        )
+        .bind(Json(
+            removals
+                .iter()
+                .map(|row| (row.pool_id, row.first.hex(), row.last.hex()))
+                .collect::<Vec<_>>(),
+        ))
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
+    async fn delete_removal(&mut self, removal: &IntervalRow) -> Answer<()> {
+        sqlx::query(
+            "-- delete_removal
+             delete from pool_removal
+             where pool_id = ?1
+                 and first = ?2",
+        )
+        .bind(removal.pool_id)
+        .bind(removal.first)
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
     async fn free_at_or_before_each(
         &mut self,
         pool_id: i64,

@@ -7,7 +7,7 @@ use super::Tx;
 use crate::store::addr::Addr;
 use crate::store::moment::Moment;
 use crate::store::rows::{IntervalRow, LockedPools, PoolChangeRow, PoolRow};
-use crate::store::statements::{Answer, PoolStatements, SpaceStatements, expect_rows};
+use crate::store::statements::{Answer, IntervalStatements, PoolStatements, expect_rows};
 
 /// A statement that answers rows of pools: the name, then what follows the joins.
 macro_rules! select_pool {
