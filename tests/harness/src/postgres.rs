@@ -1,6 +1,7 @@
 //! A throw-away PostgreSQL: `IPAM_TEST_DATABASE_URL`, or one started from the machine's own binaries.
 
 mod disk;
+mod given;
 mod programs;
 mod standby;
 
@@ -23,18 +24,12 @@ use crate::require;
 
 /// How long a server may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Databases that an ended test left on a server of somebody else's are dropped when they are this old.
-const STALE: Duration = Duration::from_secs(6 * 3600);
 
 /// The URL of a fresh, empty database, on the server of `IPAM_TEST_DATABASE_URL` or on one that this process starts once.
 /// Nothing, said aloud, when there is neither (need `postgres`).
 pub fn database() -> Option<String> {
     match given_url() {
-        Some(url) => {
-            static SWEPT: OnceLock<()> = OnceLock::new();
-            SWEPT.get_or_init(|| drop_stale(&url));
-            Some(create(&url))
-        }
+        Some(url) => Some(given::database(&url)),
         None => shared().map(Cluster::database),
     }
 }
@@ -228,13 +223,6 @@ impl Drop for Cluster {
     }
 }
 
-/// Creates a database on the server of `url` and answers its URL. `dbname` in the query beats the path.
-fn create(url: &str) -> String {
-    let name = create_database(url);
-    let joint = if url.contains('?') { '&' } else { '?' };
-    format!("{url}{joint}dbname={name}")
-}
-
 /// Creates a database of a new name, which tells when it was made.
 fn create_database(url: &str) -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -248,23 +236,6 @@ fn create_database(url: &str) -> String {
     name
 }
 
-/// Drops what earlier tests left: a test that is killed drops nothing.
-fn drop_stale(url: &str) {
-    let names: Vec<String> = on_connection(url, async |connection| {
-        sqlx::query_scalar("select datname from pg_database where datname like 'ipam\\_test\\_%'")
-            .fetch_all(connection)
-            .await
-    })
-    .expect("IPAM_TEST_DATABASE_URL answers");
-    let limit = unix_time().saturating_sub(STALE).as_secs();
-    for name in names {
-        let made = name.split('_').nth(2).and_then(|s| s.parse::<u64>().ok());
-        if made.is_some_and(|made| made < limit) {
-            execute(url, format!("drop database if exists {name}"));
-        }
-    }
-}
-
 fn unix_time() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -273,12 +244,17 @@ fn unix_time() -> Duration {
 
 /// Runs a statement whose names the caller made.
 fn execute(url: &str, statement: String) {
+    try_execute(url, statement)
+        .unwrap_or_else(|error| panic!("the test's PostgreSQL refused: {error}"));
+}
+
+fn try_execute(url: &str, statement: String) -> Result<(), sqlx::Error> {
     on_connection(url, async move |connection| {
         sqlx::query(AssertSqlSafe(statement.clone()))
             .execute(connection)
             .await
     })
-    .unwrap_or_else(|error| panic!("the test's PostgreSQL refused: {error}"));
+    .map(drop)
 }
 
 /// Connects and works, on a thread of its own: the caller may be inside a runtime.
