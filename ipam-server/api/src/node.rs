@@ -25,6 +25,10 @@ pub struct Node {
     /// When the youngest of its leases was made.
     #[serde(with = "time::serde::rfc3339::option")]
     pub last_claim_at: Option<OffsetDateTime>,
+    /// Since when two machines are known to use the name at once: nothing is freed for a reboot or by a GC until the node
+    /// is forgotten.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub disputed_at: Option<OffsetDateTime>,
     /// How many leases it holds, the quarantined ones included.
     pub leases: u64,
     /// How many of them are of a boot that it has left, and are freed soon.

@@ -61,9 +61,10 @@ async fn collect_page<D: Database>(
 ) -> Result<Page> {
     let mut tx = db.begin().await?;
     let outcome = work(&mut tx, db.clock(), gc, valid, after, arrival).await;
-    finish::<D, _>(tx, outcome).await
+    finish::<D, _>(tx, outcome).await?
 }
 
+/// A page; or within the success, so that it is committed, the refusal of a boot by which its node is disputed.
 async fn work<T: Statements>(
     tx: &mut T,
     clock: &Clock,
@@ -71,9 +72,12 @@ async fn work<T: Statements>(
     valid: &HashSet<(&str, &str)>,
     after: &(String, String),
     arrival: Moment,
-) -> Result<Page> {
-    let admitted = nodes::admit(tx, &[(identity(gc), gc.issued)]).await?;
-    admitted.into_values().collect::<Result<()>>()?;
+) -> Result<Result<Page>> {
+    let admission = nodes::admit(tx, &[(identity(gc), gc.issued)]).await?;
+    if let Some(refusal) = admission.answers.into_values().find_map(Result::err) {
+        return Ok(Err(refusal));
+    }
+    nodes::check_undisputed(tx, identity(gc)).await??;
     let after = (after.0.as_str(), after.1.as_str());
     let holders = (tx.holders_on(&gc.cluster, &gc.node, &gc.network, after, PAGE)).await?;
     let last = (holders.last()).filter(|_| holders.len() as i64 == PAGE);
@@ -87,6 +91,7 @@ async fn work<T: Statements>(
     if !suspects.is_empty() {
         let mut holdings = Holdings::lock(tx, suspects.iter().cloned()).await?;
         nodes::check_presence(tx, identity(gc)).await??;
+        nodes::check_undisputed(tx, identity(gc)).await??;
         for key in &suspects {
             let held_since = holdings.held_since(key);
             released += holdings.change(key, |row| {
@@ -101,7 +106,7 @@ async fn work<T: Statements>(
         }
         holdings.settle(tx, clock, "gc").await?;
     }
-    Ok(Page { released, last })
+    Ok(Ok(Page { released, last }))
 }
 
 fn identity(gc: &GcRequest) -> Identity<'_> {

@@ -7,6 +7,7 @@
 mod addr;
 mod audit;
 mod books;
+mod boots;
 mod claims;
 mod clock;
 mod collect;

@@ -1,17 +1,12 @@
 //! One name, one machine: which machine and which boot a node's name stands for.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
+use super::boots::Stranger;
 use super::moment::Moment;
 use super::rows::NodeRow;
 use super::statements::{Answer, Statements};
 use crate::error::{Error, Result};
-
-/// By how much a boot must have begun before the present one to be taken for one that is over. When a boot began is told by
-/// its first verb, which may have been on its way for so long; and where nodes are containers of one machine (LXC), their
-/// boots all seem to have begun with the machine's.
-const SURELY_EARLIER: Duration = Duration::from_secs(60);
 
 /// Who says that it is a node; callers that are not plugins leave out machine and boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,16 +38,25 @@ impl Identity<'_> {
     }
 }
 
-/// Takes note of machines and boots; the refusal for each identity that is a second machine with one name.
+/// What is said to those who ask.
+pub(super) struct Admission<'a> {
+    /// The refusal for each identity that is a second machine with one name.
+    pub(super) answers: BTreeMap<Identity<'a>, Result<()>>,
+    /// Whether a node is disputed from now on: to be committed, though those who showed it are refused.
+    pub(super) disputes: bool,
+}
+
+/// Takes note of machines and boots.
 ///
-/// Each comes with when its verb was issued. Costs one read without a lock when nothing is new, which is nearly always.
+/// Each identity comes with when its verb was issued. Costs one read without a lock when nothing is new, which is nearly
+/// always.
 pub(super) async fn admit<'a, T: Statements>(
     tx: &mut T,
     verbs: &[(Identity<'a>, Option<i64>)],
-) -> Answer<BTreeMap<Identity<'a>, Result<()>>> {
+) -> Answer<Admission<'a>> {
     let identities: Vec<_> = verbs.iter().map(|(identity, _)| *identity).collect();
     let known = known_nodes(tx, &identities).await?;
-    let mut answers = BTreeMap::new();
+    let (mut answers, mut disputes) = (BTreeMap::new(), false);
     // In the order of names, because rows are locked on the way; of one name in the order of arrival.
     let mut in_order = verbs.to_vec();
     in_order.sort_by_key(|(identity, _)| identity.name());
@@ -65,10 +69,12 @@ pub(super) async fn admit<'a, T: Statements>(
         if says_nothing || row.is_some_and(|row| identity.is_known_as(row)) {
             answers.insert(identity, Ok(()));
         } else {
-            answers.insert(identity, introduce(tx, identity, issued).await?);
+            let entry = introduce(tx, identity, issued).await?;
+            disputes |= matches!(entry, Entry::Disputes(_));
+            answers.insert(identity, entry.answer());
         }
     }
-    Ok(answers)
+    Ok(Admission { answers, disputes })
 }
 
 /// Refuses an identity whose boot is not the node's present one (any more).
@@ -95,6 +101,21 @@ pub(super) async fn check_presence<T: Statements>(
     ))))
 }
 
+/// Refuses who wants to free what other boots of the node hold, when two of them live at once.
+pub(super) async fn check_undisputed<T: Statements>(
+    tx: &mut T,
+    identity: Identity<'_>,
+) -> Answer<Result<()>> {
+    let known = known_nodes(tx, &[identity]).await?;
+    let is_disputed = known.values().any(|node| node.disputed_at.is_some());
+    Ok(match is_disputed {
+        true => Err(identity.conflict(
+            "two machines use the name: nothing is freed until the node is forgotten".to_owned(),
+        )),
+        false => Ok(()),
+    })
+}
+
 /// Whether the boot is one that the node has left.
 pub(super) async fn has_left<T: Statements>(
     tx: &mut T,
@@ -108,7 +129,7 @@ pub(super) async fn has_left<T: Statements>(
         return Ok(false);
     }
     let boots = tx.boots(&node.cluster, &node.name).await?;
-    Ok(boots.iter().any(|seen| seen == boot_id))
+    Ok(boots.iter().any(|seen| seen.boot_id == boot_id))
 }
 
 /// The nodes of these identities that are known, by (cluster, name).
@@ -124,20 +145,37 @@ pub(super) async fn known_nodes<T: Statements>(
         .collect())
 }
 
+/// What comes of an identity that was not known as it is.
+enum Entry {
+    Admitted,
+    Refused(Error),
+    /// It is refused, and its node is disputed from now on.
+    Disputes(Error),
+}
+
+impl Entry {
+    fn answer(self) -> Result<()> {
+        match self {
+            Self::Admitted => Ok(()),
+            Self::Refused(error) | Self::Disputes(error) => Err(error),
+        }
+    }
+}
+
 async fn introduce<T: Statements>(
     tx: &mut T,
     identity: Identity<'_>,
     issued: Option<i64>,
-) -> Answer<Result<()>> {
+) -> Answer<Entry> {
     let now: Moment = tx.wall_clock().await?;
     let mut row = (tx.lock_node(identity.cluster, identity.node, now)).await?;
     if identity.is_known_as(&row) {
-        return Ok(Ok(()));
+        return Ok(Entry::Admitted);
     }
     if let (Some(said), Some(known)) = (identity.machine_id, row.machine_id.as_deref())
         && said != known
     {
-        return Ok(Err(identity.conflict(format!(
+        return Ok(Entry::Refused(identity.conflict(format!(
             "machine {said} uses the name of machine {known}; give each machine a name of its own"
         ))));
     }
@@ -146,23 +184,30 @@ async fn introduce<T: Statements>(
         .filter(|boot| row.boot_id.as_deref() != Some(*boot))
     {
         let boots = tx.boots(identity.cluster, identity.node).await?;
-        if boots.iter().any(|seen| seen == said) {
-            let present = row.boot_id.unwrap_or_default();
-            return Ok(Err(identity.conflict(format!(
-                "boot {said} is back after boot {present} was seen: two machines use the name; give each its own"
-            ))));
+        let verb = Stranger {
+            issued,
+            now,
+            node: &row,
+            boots: &boots,
+        };
+        if let Some(boot) = boots.iter().find(|seen| seen.boot_id == said) {
+            let lives_on = !verb.was_on_its_way(boot);
+            return come_back(tx, identity, row, lives_on.then_some(now)).await;
         }
-        let booted_at =
-            issued.map(|age| now.minus(Duration::from_nanos(age.max(0).unsigned_abs())));
-        if is_surely_earlier(booted_at, row.booted_at) {
+        if verb.is_surely_earlier() {
             let present = row.boot_id.unwrap_or_default();
-            return Ok(Err(identity.conflict(format!(
+            return Ok(Entry::Refused(identity.conflict(format!(
                 "boot {said} began before boot {present}, which the node is in: it is over"
             ))));
         }
-        row.booted_at = booted_at;
-        // Only a machine that is known to be the same one proves by its new boot that the one before is over.
-        if row.boot_id.is_some() && row.machine_id.is_some() && identity.machine_id.is_some() {
+        row.booted_at = verb.booted_at();
+        // Only a machine that is known to be the same one proves by its new boot that the one before is over; and not while
+        // two of them live at once.
+        if row.boot_id.is_some()
+            && row.machine_id.is_some()
+            && identity.machine_id.is_some()
+            && row.disputed_at.is_none()
+        {
             row.reclaim_at = Some(now);
         }
         row.boot_id = Some(said.to_owned());
@@ -171,9 +216,27 @@ async fn introduce<T: Statements>(
         row.machine_id = identity.machine_id.map(str::to_owned);
     }
     tx.save_node(&row, now).await?;
-    Ok(Ok(()))
+    Ok(Entry::Admitted)
 }
 
-fn is_surely_earlier(booted_at: Option<Moment>, present: Option<Moment>) -> bool {
-    matches!((booted_at, present), (Some(one), Some(present)) if one.plus(SURELY_EARLIER) < present)
+/// Refuses a boot that was followed by another. `living_at`: it lives beside that one.
+async fn come_back<T: Statements>(
+    tx: &mut T,
+    identity: Identity<'_>,
+    mut row: NodeRow,
+    living_at: Option<Moment>,
+) -> Answer<Entry> {
+    let said = identity.boot_id.unwrap_or_default();
+    let present = row.boot_id.clone().unwrap_or_default();
+    let error = identity.conflict(format!(
+        "boot {said} is back after boot {present} was seen: two machines use the name; give each its own"
+    ));
+    let Some(now) = living_at.filter(|_| row.disputed_at.is_none()) else {
+        return Ok(Entry::Refused(error));
+    };
+    row.disputed_at = Some(now);
+    // For the quarantines that the present boot has begun: they are ended.
+    row.reclaim_at = Some(now);
+    tx.save_node(&row, now).await?;
+    Ok(Entry::Disputes(error))
 }

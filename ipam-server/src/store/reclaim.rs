@@ -4,6 +4,7 @@
 //! its earlier boots are quarantined, and freed after a while unless a claim or a check gives a sign of life. Nothing is
 //! freed for its age alone, and nothing of a machine that is silent: that is for an admin (`roster`).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ipam_api::Attachment;
@@ -37,8 +38,12 @@ pub(super) async fn reclaim<D: Database>(db: &D, quarantine: Duration) -> Result
     })
     .await?;
     for (node, seen_at) in &work.rebooted {
+        if node.disputed_at.is_some() {
+            end_quarantines(db, node).await?;
+            continue;
+        }
         let until = seen_at.plus(quarantine);
-        let marked = mark_left(db, node, until).await?;
+        let marked = mark(db, node, Some(until)).await?;
         let again_at = seen_at.plus(SECOND_LOOK);
         look_again(db, node, Some(again_at).filter(|at| *at > work.now)).await?;
         if marked > 0 {
@@ -50,11 +55,15 @@ pub(super) async fn reclaim<D: Database>(db: &D, quarantine: Duration) -> Result
             );
         }
     }
+    for key in &work.disputed {
+        keep(db, key).await?;
+    }
     if !work.overdue.is_empty() {
         let released = free_overdue(db, &work).await?;
         tracing::info!(leases = released, "freed what boots held that are over");
     }
-    Ok(work.rebooted.len() as i64 == NODES || work.overdue.len() as i64 == PAGE)
+    let overdue = work.overdue.len() + work.disputed.len();
+    Ok(work.rebooted.len() as i64 == NODES || overdue as i64 == PAGE)
 }
 
 /// Ends the quarantine of what the attachment holds: somebody uses it.
@@ -67,6 +76,7 @@ pub(super) async fn keep<D: Database>(db: &D, key: &Attachment) -> Result<()> {
             // As if it had been claimed in the present boot: a second look must not quarantine it again. Unless a claim
             // was quicker, whose marks are better.
             let still = holdings.quarantined_until(key).is_some();
+            let node = node.filter(|node| node.disputed_at.is_none());
             if let Some(boot) = node.and_then(|node| node.boot_id).filter(|_| still) {
                 holdings.change(key, |row| {
                     order::note_sign_of_life(row, boot);
@@ -86,6 +96,8 @@ struct Work {
     rebooted: Vec<(NodeRow, Moment)>,
     /// Attachments whose quarantine is over.
     overdue: Vec<Attachment>,
+    /// The same on nodes where nothing is freed.
+    disputed: Vec<Attachment>,
     now: Moment,
 }
 
@@ -93,15 +105,47 @@ async fn find<D: Database>(tx: &mut D::Tx, db: &D) -> Result<Work> {
     // After a jump of the wall clock a quarantine looks over that has just begun.
     let now = db.clock().rested_until(tx.wall_clock().await?);
     let overdue = tx.overdue_holders(now, PAGE).await?;
+    let overdue: Vec<_> = overdue.iter().map(AttachmentRow::key).collect();
+    let nodes = disputed_nodes(tx, &overdue).await?;
+    let (disputed, overdue) = (overdue.into_iter()).partition(|key| nodes.contains(&name_of(key)));
     Ok(Work {
         rebooted: tx.nodes_to_reclaim(now, NODES).await?,
-        overdue: overdue.iter().map(AttachmentRow::key).collect(),
+        overdue,
+        disputed,
         now,
     })
 }
 
-/// Quarantines what earlier boots of the node hold; how many attachments.
-async fn mark_left<D: Database>(db: &D, node: &NodeRow, until: Moment) -> Result<usize> {
+/// Those of the attachments' nodes, by (cluster, name), that two machines use.
+async fn disputed_nodes<T: Statements>(
+    tx: &mut T,
+    keys: &[Attachment],
+) -> Result<BTreeSet<(String, String)>> {
+    let names: BTreeSet<_> = keys.iter().map(name_of).collect();
+    let nodes = tx.nodes(&Vec::from_iter(names)).await?;
+    Ok((nodes.into_iter())
+        .filter(|node| node.disputed_at.is_some())
+        .map(|node| (node.cluster, node.name))
+        .collect())
+}
+
+fn name_of(key: &Attachment) -> (String, String) {
+    (key.cluster.clone(), key.node.clone())
+}
+
+/// Ends what a boot has begun that is not known to be the node's only one.
+async fn end_quarantines<D: Database>(db: &D, node: &NodeRow) -> Result<()> {
+    tracing::warn!(
+        node.cluster,
+        node.name,
+        "two machines use the node's name: nothing of it is freed until it is forgotten"
+    );
+    mark(db, node, None).await?;
+    look_again(db, node, None).await
+}
+
+/// Begins the quarantine of what earlier boots of the node hold, or with none ends all of the node's; how many attachments.
+async fn mark<D: Database>(db: &D, node: &NodeRow, until: Option<Moment>) -> Result<usize> {
     let mut after = (String::new(), String::new(), String::new());
     let mut marked = 0;
     loop {
@@ -130,7 +174,7 @@ async fn mark_page<D: Database>(
     db: &D,
     node: &NodeRow,
     after: &(String, String, String),
-    until: Moment,
+    until: Option<Moment>,
 ) -> Result<Page> {
     let after = (after.0.as_str(), after.1.as_str(), after.2.as_str());
     let holders = (tx.holders_of(&node.cluster, &node.name, after, PAGE)).await?;
@@ -139,8 +183,12 @@ async fn mark_page<D: Database>(
         let key = row.key();
         (key.network, key.container_id, key.ifname)
     });
+    let concerns = |row: &AttachmentRow, node: &NodeRow| match until {
+        Some(_) => is_left(row, node),
+        None => node.disputed_at.is_some(),
+    };
     let suspects: Vec<_> = (holders.iter())
-        .filter(|row| is_left(row, node))
+        .filter(|row| concerns(row, node))
         .map(AttachmentRow::key)
         .collect();
     let marked = suspects.len();
@@ -148,17 +196,18 @@ async fn mark_page<D: Database>(
         let holdings = Holdings::lock(tx, suspects.into_iter()).await?;
         // Read again: a claim that was waited for may have been of yet another boot.
         let present = present(tx, &node.cluster, &node.name).await?;
-        let is_left = |row: &AttachmentRow| present.as_ref().is_some_and(|node| is_left(row, node));
-        holdings
-            .quarantine(tx, db.clock(), Some(until), is_left)
-            .await?;
+        let chosen = |row: &AttachmentRow| present.as_ref().is_some_and(|node| concerns(row, node));
+        holdings.quarantine(tx, db.clock(), until, chosen).await?;
     }
     Ok(Page { marked, last })
 }
 
 /// Whether the attachment's claim is of a boot that the node has left.
 fn is_left(row: &AttachmentRow, node: &NodeRow) -> bool {
-    row.claim_boot.is_some() && node.boot_id.is_some() && row.claim_boot != node.boot_id
+    node.disputed_at.is_none()
+        && row.claim_boot.is_some()
+        && node.boot_id.is_some()
+        && row.claim_boot != node.boot_id
 }
 
 async fn present<T: Statements>(tx: &mut T, cluster: &str, node: &str) -> Result<Option<NodeRow>> {
@@ -172,7 +221,7 @@ async fn present<T: Statements>(tx: &mut T, cluster: &str, node: &str) -> Result
     Ok(known.pop_first().map(|(_, row)| row))
 }
 
-/// Notes when the node's earlier boots are looked through again, unless there is a newer one by now.
+/// Notes when the node's earlier boots are looked through again, unless there is a newer one, or a dispute, by now.
 async fn look_again<D: Database>(db: &D, node: &NodeRow, at: Option<Moment>) -> Result<()> {
     retry::<D, _, _>("look_again", || async {
         let mut tx = db.begin().await?;
@@ -182,7 +231,7 @@ async fn look_again<D: Database>(db: &D, node: &NodeRow, at: Option<Moment>) -> 
             }
             let now = tx.wall_clock().await?;
             let mut row = tx.lock_node(&node.cluster, &node.name, now).await?;
-            if row.boot_id == node.boot_id {
+            if (&row.boot_id, row.disputed_at) == (&node.boot_id, node.disputed_at) {
                 row.reclaim_at = at;
                 tx.save_node(&row, now).await?;
             }
@@ -200,10 +249,12 @@ async fn free_overdue<D: Database>(db: &D, work: &Work) -> Result<u64> {
         let mut tx = db.begin().await?;
         let outcome = async {
             let mut holdings = Holdings::lock(&mut tx, work.overdue.iter().cloned()).await?;
+            let disputed = disputed_nodes(&mut tx, &work.overdue).await?;
             let mut released = 0;
             for key in &work.overdue {
                 let until = holdings.quarantined_until(key);
-                let is_over = until.is_some_and(|until| until <= work.now);
+                let is_over = until.is_some_and(|until| until <= work.now)
+                    && !disputed.contains(&name_of(key));
                 released += holdings.change(key, |_| is_over);
             }
             holdings.settle(&mut tx, db.clock(), "reclaim").await?;

@@ -91,6 +91,18 @@ pub(crate) struct NodeRow {
     pub(crate) booted_at: Option<Moment>,
     /// When the leases of earlier boots are to be looked through next.
     pub(crate) reclaim_at: Option<Moment>,
+    /// Since when two boots are known to use the name at once.
+    pub(crate) disputed_at: Option<Moment>,
+}
+
+/// `node_boot`.
+#[derive(Clone, Debug, FromRow)]
+pub(crate) struct BootRow {
+    pub(crate) boot_id: String,
+    /// When its first verb came.
+    pub(crate) seen_at: Moment,
+    /// About when it began.
+    pub(crate) booted_at: Option<Moment>,
 }
 
 /// `node` with what its leases say.

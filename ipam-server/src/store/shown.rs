@@ -43,6 +43,7 @@ pub(super) fn node_of(view: NodeView) -> Node {
         created_at: view.created_at.into(),
         boot_seen_at: view.boot_seen_at.map(Into::into),
         last_claim_at: view.last_claim_at.map(Into::into),
+        disputed_at: view.node.disputed_at.map(Into::into),
         leases: count(view.leases),
         quarantined: count(view.quarantined),
     }

@@ -51,17 +51,18 @@ pub(super) struct Ask {
     pub(super) wanted: Option<(Addr, i64)>,
 }
 
-/// Checks the nodes, then locks the attachments in the order of their keys and reads what they hold.
+/// Checks the nodes, then locks the attachments in the order of their keys and reads what they hold. With it whether a node
+/// is disputed from now on.
 pub(super) async fn open<'a, T: Statements>(
     tx: &mut T,
     claims: &'a [Claim],
-) -> Result<Vec<Desk<'a>>> {
+) -> Result<(Vec<Desk<'a>>, bool)> {
     let verbs: Vec<_> = (claims.iter())
         .map(|claim| (identity(claim), claim.issued))
         .collect();
-    let mut admitted = nodes::admit(tx, &verbs).await?;
+    let admission = nodes::admit(tx, &verbs).await?;
     let mut desks: Vec<_> = (claims.iter())
-        .map(|claim| Desk::new(claim, refusal(&mut admitted, identity(claim))))
+        .map(|claim| Desk::new(claim, refusal(&admission.answers, identity(claim))))
         .collect();
     let mut rows: Vec<_> = (desks.iter())
         .filter(|desk| matches!(desk.state, State::Waiting))
@@ -91,7 +92,7 @@ pub(super) async fn open<'a, T: Statements>(
             desk.state = State::Refused(error);
         }
     }
-    Ok(desks)
+    Ok((desks, admission.disputes))
 }
 
 fn identity(claim: &Claim) -> Identity<'_> {
@@ -103,9 +104,9 @@ fn identity(claim: &Claim) -> Identity<'_> {
     }
 }
 
-/// The refusal of an identity. The first claim gets the error itself, those after it one with the same words.
+/// The refusal of an identity, in the same words for each of its claims.
 fn refusal<'a>(
-    admitted: &mut BTreeMap<Identity<'a>, Result<()>>,
+    admitted: &BTreeMap<Identity<'a>, Result<()>>,
     identity: Identity<'a>,
 ) -> Option<Error> {
     match admitted.get(&identity)? {

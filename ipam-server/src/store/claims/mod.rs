@@ -82,13 +82,18 @@ async fn attempt<D: Database>(db: &D, claims: &[Claim], reach: Reach) -> Result<
     let mut tx = db.begin().await?;
     let outcome = work(&mut tx, db.clock(), claims, reach).await;
     match outcome {
-        // Nothing is to be kept.
-        Ok(answers) if answers.iter().flatten().all(Result::is_err) => {
+        Ok(Outcome { answers, writes }) if !writes => {
             D::rollback(tx).await?;
             Ok(answers)
         }
-        other => finish::<D, _>(tx, other).await,
+        other => finish::<D, _>(tx, other.map(|outcome| outcome.answers)).await,
     }
+}
+
+struct Outcome {
+    answers: Answers,
+    /// Whether there is something to be kept.
+    writes: bool,
 }
 
 async fn work<T: Statements>(
@@ -96,8 +101,8 @@ async fn work<T: Statements>(
     clock: &Clock,
     claims: &[Claim],
     reach: Reach,
-) -> Result<Answers> {
-    let mut desks = desk::open(tx, claims).await?;
+) -> Result<Outcome> {
+    let (mut desks, disputes) = desk::open(tx, claims).await?;
     let pools = listed_pools(tx, &desks).await?;
     for desk in &mut desks {
         desk.decide(&pools);
@@ -111,12 +116,19 @@ async fn work<T: Statements>(
     }
     for desk in &mut desks {
         if !grant::grant(tx, desk, &mut books, reach).await? {
-            return Ok(None);
+            return Ok(Outcome {
+                answers: None,
+                writes: false,
+            });
         }
     }
     end_quarantines(tx, &desks, &mut books).await?;
     write(tx, &desks, books).await?;
-    Ok(Some(desks.into_iter().map(Desk::answer).collect()))
+    let answers: Vec<_> = desks.into_iter().map(Desk::answer).collect();
+    Ok(Outcome {
+        writes: disputes || answers.iter().any(Result::is_ok),
+        answers: Some(answers),
+    })
 }
 
 /// The pools that the claims name, and those of the leases that their attachments hold.

@@ -5,7 +5,7 @@ use sqlx::types::Json;
 
 use super::Tx;
 use crate::store::moment::Moment;
-use crate::store::rows::{NodeRow, NodeView};
+use crate::store::rows::{BootRow, NodeRow, NodeView};
 use crate::store::statements::{Answer, NodeStatements};
 
 /// A node, and when its present boot was first seen.
@@ -23,7 +23,7 @@ impl NodeStatements for Tx {
         }
         sqlx::query_as(
             "-- nodes
-             select n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.booted_at, n.reclaim_at
+             select n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.booted_at, n.reclaim_at, n.disputed_at
              from json_each(?1) k
              cross join node n on n.cluster = k.value ->> 0
                  and n.name = k.value ->> 1",
@@ -40,7 +40,7 @@ impl NodeStatements for Tx {
              values (?1, ?2, ?3)
              on conflict (cluster, name)
                  do update set created_at = node.created_at
-             returning id, cluster, name, machine_id, boot_id, booted_at, reclaim_at",
+             returning id, cluster, name, machine_id, boot_id, booted_at, reclaim_at, disputed_at",
         )
         .bind(cluster)
         .bind(name)
@@ -53,7 +53,7 @@ impl NodeStatements for Tx {
         sqlx::query(
             "-- save_node
              update node
-             set machine_id = ?2, boot_id = ?3, reclaim_at = ?4, booted_at = ?5
+             set machine_id = ?2, boot_id = ?3, reclaim_at = ?4, booted_at = ?5, disputed_at = ?6
              where id = ?1",
         )
         .bind(node.id)
@@ -61,12 +61,13 @@ impl NodeStatements for Tx {
         .bind(&node.boot_id)
         .bind(node.reclaim_at)
         .bind(node.booted_at)
+        .bind(node.disputed_at)
         .execute(self.connection())
         .await?;
         sqlx::query(
             "-- save_node
-             insert into node_boot (node_id, boot_id, seen_at)
-             select id, boot_id, ?2
+             insert into node_boot (node_id, boot_id, seen_at, booted_at)
+             select id, boot_id, ?2, booted_at
              from node
              where id = ?1
                  and boot_id is not null
@@ -79,10 +80,10 @@ impl NodeStatements for Tx {
         Ok(())
     }
 
-    async fn boots(&mut self, cluster: &str, name: &str) -> Answer<Vec<String>> {
-        sqlx::query_scalar(
+    async fn boots(&mut self, cluster: &str, name: &str) -> Answer<Vec<BootRow>> {
+        sqlx::query_as(
             "-- boots
-             select b.boot_id
+             select b.boot_id, b.seen_at, b.booted_at
              from node n
              join node_boot b on b.node_id = n.id
              where n.cluster = ?1
@@ -104,11 +105,11 @@ impl NodeStatements for Tx {
     ) -> Answer<Vec<NodeView>> {
         sqlx::query_as(
             "-- view_nodes
-             select n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.booted_at, n.reclaim_at, n.created_at,
+             select n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.booted_at, n.reclaim_at, n.disputed_at, n.created_at,
                  (select b.seen_at from node_boot b where b.node_id = n.id and b.boot_id = n.boot_id) as boot_seen_at,
                  count(l.entry) as leases, count(l.quarantined_until) as quarantined, max(l.created_at) as last_claim_at
              from (
-                 select id, cluster, name, machine_id, boot_id, booted_at, reclaim_at, created_at
+                 select id, cluster, name, machine_id, boot_id, booted_at, reclaim_at, disputed_at, created_at
                  from node
                  where (cluster, name) > (?3, ?4)
                      and (?1 is null or cluster = ?1)
@@ -120,7 +121,7 @@ impl NodeStatements for Tx {
                  and a.cluster = n.cluster
                  and a.released_at is null
              left join lease l on l.attachment_id = a.id
-             group by n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.booted_at, n.reclaim_at, n.created_at
+             group by n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.booted_at, n.reclaim_at, n.disputed_at, n.created_at
              order by n.cluster, n.name",
         )
         .bind(cluster)
@@ -139,7 +140,7 @@ impl NodeStatements for Tx {
     ) -> Answer<Vec<(NodeRow, Moment)>> {
         let rows: Vec<Rebooted> = sqlx::query_as(
             "-- nodes_to_reclaim
-             select n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.booted_at, n.reclaim_at, b.seen_at
+             select n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.booted_at, n.reclaim_at, n.disputed_at, b.seen_at
              from node n
              join node_boot b on b.node_id = n.id
                  and b.boot_id = n.boot_id

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use super::Answer;
 use crate::store::moment::Moment;
-use crate::store::rows::{NodeRow, NodeView};
+use crate::store::rows::{BootRow, NodeRow, NodeView};
 
 /// The machines that run plugins.
 pub(crate) trait NodeStatements: Send {
@@ -28,7 +28,7 @@ pub(crate) trait NodeStatements: Send {
         &mut self,
         cluster: &str,
         name: &str,
-    ) -> impl Future<Output = Answer<Vec<String>>> + Send;
+    ) -> impl Future<Output = Answer<Vec<BootRow>>> + Send;
     /// Nodes with what they hold, after `after` (cluster, name) in that order; of one cluster or of all, of one name or of
     /// all.
     fn view_nodes(

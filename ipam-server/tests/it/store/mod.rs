@@ -9,6 +9,7 @@ mod check;
 mod claims;
 mod clock;
 mod crash;
+mod disputes;
 mod exclusions;
 mod exhaustion;
 mod gc;

@@ -184,3 +184,37 @@ async fn the_other_nodes_of_a_batch_are_served(store: Store) {
     assert!(next().expect("another node").fresh);
     assert!(next().expect("the name's own machine").fresh);
 }
+
+mod set_clock {
+    use super::*;
+
+    conformance!(with_url: a_boot_after_the_clock_was_set_back_is_served);
+
+    async fn a_boot_after_the_clock_was_set_back_is_served(store: Store, url: String) {
+        one_pool(&store).await;
+        grant(&store, &from("m1", "boot-1", 5_000 * SECOND, "c1")).await;
+        grant(&store, &from("m1", "boot-2", 10 * SECOND, "c2")).await;
+        // Boot 2 was first seen when the clock was ahead by an hour.
+        let ahead = if url.starts_with("sqlite") {
+            "update node set booted_at = booted_at + 3600000000;
+             update node_boot set seen_at = seen_at + 3600000000, booted_at = booted_at + 3600000000
+             where boot_id = 'boot-2'"
+        } else {
+            "update node set booted_at = booted_at + interval '1 hour';
+             update node_boot set seen_at = seen_at + interval '1 hour', booted_at = booted_at + interval '1 hour'
+             where boot_id = 'boot-2'"
+        };
+        sql(&url, ahead).await.expect("an update");
+        grant(&store, &from("m1", "boot-3", 10 * SECOND, "c3")).await;
+        // And so is one that comes when the clock shows again what it did, and more.
+        let long_ago = if url.starts_with("sqlite") {
+            "update node set booted_at = booted_at + 3600000000;
+             update node_boot set seen_at = seen_at - 300000000 where boot_id = 'boot-3'"
+        } else {
+            "update node set booted_at = booted_at + interval '1 hour';
+             update node_boot set seen_at = seen_at - interval '5 minutes' where boot_id = 'boot-3'"
+        };
+        sql(&url, long_ago).await.expect("an update");
+        grant(&store, &from("m1", "boot-4", 10 * SECOND, "c4")).await;
+    }
+}

@@ -23,11 +23,11 @@ conformance!(
     a_node_with_more_than_a_page_of_leases_is_looked_through,
 );
 
-const SOON: Duration = Duration::from_secs(600);
+pub(super) const SOON: Duration = Duration::from_secs(600);
 /// So that what is quarantined is overdue at once.
-const NOW: Duration = Duration::ZERO;
+pub(super) const NOW: Duration = Duration::ZERO;
 
-fn from(boot: &str, at: i64, container: &str) -> Claim {
+pub(super) fn from(boot: &str, at: i64, container: &str) -> Claim {
     Claim {
         machine_id: Some("m1".to_owned()),
         ..issued(boot, at, claim(container, &["a"]))
@@ -42,7 +42,7 @@ async fn rebooted(store: &Store) {
     grant(store, &from("boot-2", 1, "c3")).await;
 }
 
-async fn reclaim(store: &Store, quarantine: Duration) {
+pub(super) async fn reclaim(store: &Store, quarantine: Duration) {
     store.reclaim(quarantine).await.expect("reclaims");
 }
 
@@ -65,7 +65,7 @@ async fn split(store: &Store) -> (Vec<String>, Vec<String>) {
     (containers(true).await, containers(false).await)
 }
 
-async fn assert_split(store: &Store, quarantined: &[&str], others: &[&str]) {
+pub(super) async fn assert_split(store: &Store, quarantined: &[&str], others: &[&str]) {
     let (found, rest) = split(store).await;
     assert_eq!((found.len(), rest.len()), (quarantined.len(), others.len()));
     assert_eq!(found, quarantined);
