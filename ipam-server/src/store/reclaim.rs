@@ -42,7 +42,8 @@ pub(super) async fn reclaim<D: Database>(db: &D, quarantine: Duration) -> Result
             end_quarantines(db, node).await?;
             continue;
         }
-        let until = seen_at.plus(quarantine);
+        // Counted from now, when all servers were away in between: nobody could give a sign of life.
+        let until = (*seen_at).max(work.now).plus(quarantine);
         let marked = mark(db, node, Some(until)).await?;
         let again_at = seen_at.plus(SECOND_LOOK);
         look_again(db, node, Some(again_at).filter(|at| *at > work.now)).await?;

@@ -184,7 +184,8 @@ impl Holdings {
             .max()
     }
 
-    /// Begins, or with none ends, the quarantine of what those attachments hold that are `chosen`.
+    /// Begins, or with none ends, the quarantine of what those attachments hold that are `chosen`. One that has begun stays
+    /// as it is.
     pub(super) async fn quarantine<T: Statements>(
         self,
         tx: &mut T,
@@ -200,10 +201,13 @@ impl Holdings {
                 continue;
             }
             if chosen(&holding.row) {
-                ids.push(holding.row.id);
-                let is_new =
+                let changes =
                     |lease: &LeaseRow| lease.quarantined_until.is_some() != until.is_some();
-                leases.extend(holding.leases.into_iter().filter(is_new));
+                let before = leases.len();
+                leases.extend(holding.leases.into_iter().filter(changes));
+                if leases.len() > before {
+                    ids.push(holding.row.id);
+                }
             }
             if holding.noted {
                 changed.push(holding.row);

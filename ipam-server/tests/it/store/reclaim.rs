@@ -225,6 +225,30 @@ async fn a_node_with_more_than_a_page_of_leases_is_looked_through(store: Store) 
     assert_eq!((usage.quarantined, usage.leased), (0, 1));
 }
 
+mod all_servers_away {
+    use super::*;
+
+    conformance!(with_url: a_quarantine_begins_when_a_server_is_there_to_hear_a_sign_of_life);
+
+    async fn a_quarantine_begins_when_a_server_is_there_to_hear_a_sign_of_life(
+        store: Store,
+        url: String,
+    ) {
+        rebooted(&store).await;
+        let an_hour_ago = if url.starts_with("sqlite") {
+            "update node set reclaim_at = reclaim_at - 3600000000; update node_boot set seen_at = seen_at - 3600000000"
+        } else {
+            "update node set reclaim_at = reclaim_at - interval '1 hour';
+             update node_boot set seen_at = seen_at - interval '1 hour'"
+        };
+        sql(&url, an_hour_ago).await.expect("an update");
+        for _ in 0..3 {
+            reclaim(&store, SOON).await;
+            assert_split(&store, &["c1", "c2"], &["c3"]).await;
+        }
+    }
+}
+
 mod second_look {
     use super::*;
 
