@@ -10,7 +10,7 @@ use super::releases::Holdings;
 use super::retry::{finish, retry};
 use super::rows::{AttachmentRow, HeldRow};
 use super::shown::node_of;
-use super::statements::{NodeStatements, Statements};
+use super::statements::{NodeStatements, PoolStatements, Statements};
 use crate::error::{Error, Result};
 
 /// Attachments per transaction.
@@ -110,44 +110,55 @@ async fn look<T: Statements>(tx: &mut T, cluster: &str, name: &str) -> Result<Fo
 /// See [`super::Store::forget_node`].
 pub(super) async fn forget<D: Database>(db: &D, cluster: &str, name: &str) -> Result<u64> {
     let mut released = 0;
-    let mut place = Some(Place::default());
-    while let Some(after) = place {
-        let (freed, next) = retry::<D, _, _>("forget_node", || async {
+    loop {
+        let step = retry::<D, _, _>("forget_node", || async {
             let mut tx = db.begin().await?;
-            let outcome = free_page(&mut tx, db, cluster, name, &after).await;
+            let outcome = forget_step(&mut tx, db, cluster, name).await;
             finish::<D, _>(tx, outcome).await
         })
         .await?;
-        released += freed;
-        place = next;
+        match step {
+            Step::Freed(leases) => released += leases,
+            Step::Over { was_known: false } if released == 0 => {
+                return Err(not_found(cluster, name));
+            }
+            Step::Over { .. } => return Ok(released),
+        }
     }
-    // Last, so that a repeat finds the node whatever happened on the way.
-    let is_known = retry::<D, _, _>("forget_node", || async {
-        let mut tx = db.begin().await?;
-        let outcome = tx.delete_node(cluster, name).await;
-        finish::<D, _>(tx, outcome.map_err(Error::from)).await
-    })
-    .await?;
-    if released == 0 && !is_known {
-        return Err(not_found(cluster, name));
-    }
-    Ok(released)
 }
 
-/// Frees what a page of the node's attachments holds: how many leases, and where the next page begins.
-async fn free_page<D: Database>(
+enum Step {
+    Freed(u64),
+    /// Nothing was left, and the node is deleted. Only then, so that a repeat finds the node whatever happened on the way.
+    Over {
+        was_known: bool,
+    },
+}
+
+/// Frees what some of the node's attachments hold. What was freed is not found again, and what was claimed meanwhile is,
+/// wherever it sorts.
+async fn forget_step<D: Database>(
     tx: &mut D::Tx,
     db: &D,
     cluster: &str,
     name: &str,
-    after: &Place,
-) -> Result<(u64, Option<Place>)> {
-    let holders = holders(tx, cluster, name, after).await?;
+) -> Result<Step> {
+    let known = tx.nodes(&[(cluster.to_owned(), name.to_owned())]).await?;
+    if !known.is_empty() {
+        // A claim that brings the node's machine or boot is waited for, and seen.
+        let now = tx.wall_clock().await?;
+        tx.lock_node(cluster, name, now).await?;
+    }
+    let holders = holders(tx, cluster, name, &Place::default()).await?;
+    if holders.is_empty() {
+        let was_known = tx.delete_node(cluster, name).await?;
+        return Ok(Step::Over { was_known });
+    }
     let keys: Vec<_> = holders.iter().map(AttachmentRow::key).collect();
     let mut holdings = Holdings::lock(tx, keys.iter().cloned()).await?;
     let freed = keys.iter().map(|key| holdings.change(key, |_| true)).sum();
     holdings.settle(tx, db.clock(), "forgotten").await?;
-    Ok((freed, next(&holders)))
+    Ok(Step::Freed(freed))
 }
 
 async fn holders<T: Statements>(

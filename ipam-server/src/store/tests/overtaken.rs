@@ -281,3 +281,46 @@ async fn a_reclaim_that_waited_for_a_sign_of_life_frees_nothing() {
     assert_eq!(store.audit().await.expect("audited"), [""; 0]);
     store.close().await;
 }
+
+#[tokio::test]
+async fn forgetting_a_node_frees_what_is_claimed_behind_its_back() {
+    let Some((store, mut connection)) = stage().await else {
+        return;
+    };
+    // More than one page, a container of the second one locked.
+    let of_a_boot = |claim: Claim| Claim {
+        machine_id: Some("m1".to_owned()),
+        boot_id: Some("boot".to_owned()),
+        ..claim
+    };
+    let claims: Vec<_> = (0..600)
+        .map(|n| of_a_boot(claim(&format!("c{n:03}"), None)))
+        .collect();
+    for claims in claims.chunks(100) {
+        for answer in store.allocate(claims).await {
+            answer.expect("leased");
+        }
+    }
+    (sqlx::query("begin").execute(&mut connection))
+        .await
+        .expect("begins");
+    (sqlx::query("select from attachment where container_id = 'c550' for update"))
+        .execute(&mut connection)
+        .await
+        .expect("locks");
+    let interfere = async {
+        waits(&mut connection).await;
+        // It sorts before all that is left, and its node is known: nothing has it wait.
+        let granted = one(&store, of_a_boot(claim("a", None))).await;
+        granted.expect("leased");
+        (sqlx::query("commit").execute(&mut connection))
+            .await
+            .expect("commits");
+    };
+    let (freed, ()) = tokio::join!(store.forget_node("default", "node-1"), interfere);
+    assert_eq!(freed.expect("forgotten"), 601);
+    let left = store.leases(&LeaseFilter::default(), &PAGE).await;
+    assert_eq!(left.expect("a list").items.len(), 0);
+    assert_eq!(store.audit().await.expect("audited"), [""; 0]);
+    store.close().await;
+}
