@@ -12,13 +12,18 @@ use harness::rest::{Answer, Rest};
 use harness::server::Server;
 use ipam_server::Error;
 use nix::sys::signal::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::store::support::*;
 
 const CLIENTS: usize = 8;
 /// Between two claims of a client.
 const PACE: Duration = Duration::from_millis(10);
+/// How long nothing may be answered after the primary is lost.
+const PAUSE_LIMIT: Duration = Duration::from_secs(10);
+
+/// The address that each container was answered; none after its release was.
+type Told = BTreeMap<String, Option<String>>;
 
 /// A primary, its standby, and the URL of one database wherever the primary is.
 fn pair() -> Option<(Cluster, Cluster, String)> {
@@ -59,7 +64,7 @@ async fn a_claim_is_not_answered_before_the_standby_has_it() {
 }
 
 #[test]
-fn when_the_primary_is_killed_and_the_standby_promoted_no_answered_lease_is_lost() {
+fn when_the_primary_is_killed_and_the_standby_promoted_no_answered_lease_or_release_is_lost() {
     let Some((primary, standby, url)) = pair() else {
         return;
     };
@@ -90,13 +95,15 @@ fn when_the_primary_is_killed_and_the_standby_promoted_no_answered_lease_is_lost
     let pause = back_at
         .expect("claims are served by the standby")
         .duration_since(lost_at);
-    let told: BTreeMap<String, String> = told.into_inner().expect("no panic");
+    let told: Told = told.into_inner().expect("no panic");
+    let released = told.values().filter(|address| address.is_none()).count();
     let line = format!(
-        "{} leases were answered; none for {pause:?} after the kill",
+        "{} leases were answered, {released} of them released; nothing for {pause:?} after the kill",
         told.len()
     );
     let _ = writeln!(std::io::stderr(), "{line}");
-    assert!(told.len() > 100, "{line}");
+    assert!(told.len() > 100 && released > 30, "{line}");
+    assert!(pause < PAUSE_LIMIT, "{line}");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let store = open(&url).await;
@@ -107,7 +114,7 @@ fn when_the_primary_is_killed_and_the_standby_promoted_no_answered_lease_is_lost
         for (container, address) in &told {
             assert_eq!(
                 kept.get(container),
-                Some(address),
+                address.as_ref(),
                 "{container} was answered"
             );
         }
@@ -115,40 +122,108 @@ fn when_the_primary_is_killed_and_the_standby_promoted_no_answered_lease_is_lost
     });
 }
 
-/// Claims one container after the other until it is over; each is tried until it is answered.
+#[test]
+fn an_old_primary_that_is_back_is_not_followed() {
+    let Some((primary, standby, url)) = pair() else {
+        return;
+    };
+    let server = Server::on(&url).expect("a server");
+    let pool = json!({ "name": "a", "subnet": "10.0.0.0/24" });
+    let created = server.rest().post("/v1/pools", &pool).expect("an answer");
+    created.expect(201);
+    primary.stop(Signal::SIGKILL);
+    standby.promote();
+    claim_until_answered(server.rest(), "promoted");
+    // It knows nothing of what happened meanwhile, and is the first in the list.
+    primary.resume();
+    let (_, name) = url.split_once("localhost/").expect("a database");
+    let (name, _) = name.split_once('?').expect("the folders");
+    let new = standby.url(name);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let cut = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'ipam-server'";
+    runtime.block_on(sql(&new, cut)).expect("cuts");
+    for n in 0..5 {
+        claim_until_answered(server.rest(), &format!("cut-{n}"));
+    }
+    assert!(server.log().contains("more than one host is a primary"));
+    runtime.block_on(async {
+        // Also when it is looked for from the beginning.
+        for url in [new, url] {
+            let store = open(&url).await;
+            assert_eq!(all_leases(&store).await.len(), 6);
+            audit(&store).await;
+        }
+    });
+}
+
+/// Claims for a container of that name.
+fn claim_until_answered(rest: &Rest, container: &str) {
+    let claim = json!({ "attachment": key_of(container), "entries": [{ "pools": ["a"] }] });
+    let give_up = Instant::now() + PAUSE_LIMIT;
+    loop {
+        match rest.post("/v1/leases", &claim) {
+            Ok(Answer {
+                status: 200 | 201, ..
+            }) => return,
+            answer => assert!(Instant::now() < give_up, "{container}: {answer:?}"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn key_of(container: &str) -> Value {
+    json!({ "node": "n1", "network": "net", "container_id": container, "ifname": "eth0" })
+}
+
+/// Claims one container after the other until it is over, and releases every other one; each is tried until it is answered.
 fn keep_claiming(
     number: usize,
     url: &str,
-    told: &Mutex<BTreeMap<String, String>>,
+    told: &Mutex<Told>,
     answered: &Mutex<Vec<Instant>>,
     over: &AtomicBool,
 ) {
     let rest = Rest::new(url).expect("a client");
-    for n in 0.. {
-        if over.load(Ordering::Relaxed) {
-            return;
-        }
-        let container = format!("c{number}-{n}");
-        let key =
-            json!({ "node": "n1", "network": "net", "container_id": container, "ifname": "eth0" });
-        let claim = json!({ "attachment": key, "entries": [{ "pools": ["a"] }] });
-        let answer = loop {
-            match rest.post("/v1/leases", &claim) {
-                Ok(Answer {
-                    status: 200 | 201,
-                    body,
-                    ..
-                }) => break body,
-                _ if over.load(Ordering::Relaxed) => return,
-                _ => std::thread::sleep(Duration::from_millis(20)),
-            }
-        };
-        let address = answer["leases"][0]["address"].as_str().expect("an address");
+    let note = |container: &str, address: Option<String>| {
         let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.insert(container, address.to_owned());
+        told.insert(container.to_owned(), address);
         let mut answered = answered.lock().unwrap_or_else(PoisonError::into_inner);
         answered.push(Instant::now());
-        drop((told, answered));
+    };
+    for n in 0.. {
+        let container = format!("c{number}-{n}");
+        let claim = json!({ "attachment": key_of(&container), "entries": [{ "pools": ["a"] }] });
+        let Some(answer) = ask(&rest, "/v1/leases", &claim, over) else {
+            return;
+        };
+        let address = answer["leases"][0]["address"].as_str().expect("an address");
+        note(&container, Some(address.to_owned()));
         std::thread::sleep(PACE);
+        if n % 2 == 0 {
+            continue;
+        }
+        let release = json!({ "attachments": [key_of(&container)] });
+        if ask(&rest, "/v1/release", &release, over).is_none() {
+            // It may have been carried out.
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.remove(&container);
+            return;
+        }
+        note(&container, None);
     }
+}
+
+/// Asks until there is an answer; none when it is over before.
+fn ask(rest: &Rest, path: &str, body: &Value, over: &AtomicBool) -> Option<Value> {
+    while !over.load(Ordering::Relaxed) {
+        match rest.post(path, body) {
+            Ok(Answer {
+                status: 200 | 201,
+                body,
+                ..
+            }) => return Some(body),
+            _ => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+    None
 }

@@ -1,6 +1,7 @@
 //! The hosts of one database of which one is the primary: `postgres://USER@A:5432,B:5432/NAME`, as libpq writes it. The
 //! primary is asked for among them when connecting, and again whenever it is lost.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgPool};
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 
 use crate::error::{Error, Result};
 
@@ -54,16 +56,31 @@ impl Hosts {
     }
 
     /// The one that is the primary. Of a single host that is not asked.
+    ///
+    /// One that was replaced while it was away takes itself for the primary still when it is back: the promotion of the
+    /// other began a new timeline, and the highest is followed.
     pub(super) async fn primary(&self) -> Option<&PgConnectOptions> {
         if let [only] = self.all.as_slice() {
             return Some(only);
         }
-        for options in &self.all {
-            if let Ok(Ok(true)) = tokio::time::timeout(ASK_LIMIT, is_primary(options)).await {
-                return Some(options);
-            }
+        let mut asked = JoinSet::new();
+        for (index, options) in self.all.iter().cloned().enumerate() {
+            asked.spawn(async move {
+                let timeline = tokio::time::timeout(ASK_LIMIT, timeline(&options)).await;
+                Some((timeline.ok()?.ok()??, Reverse(index)))
+            });
         }
-        None
+        let primaries = asked.join_all().await;
+        let primaries: Vec<_> = primaries.into_iter().flatten().collect();
+        let (_, Reverse(index)) = primaries.iter().max()?;
+        let newest = &self.all[*index];
+        if primaries.len() > 1 {
+            let host = place(newest);
+            tracing::warn!(
+                "more than one host is a primary; {host} was promoted last: stop the others"
+            );
+        }
+        Some(newest)
     }
 
     /// Whether a connection of this age is to the primary that was found last.
@@ -120,14 +137,21 @@ impl fmt::Debug for Hosts {
     }
 }
 
-async fn is_primary(options: &PgConnectOptions) -> Result<bool, sqlx::Error> {
+/// The timeline that the host writes; none of a standby.
+async fn timeline(options: &PgConnectOptions) -> Result<Option<u32>, sqlx::Error> {
     let mut connection = options.connect().await?;
-    let is_standby: bool = sqlx::query_scalar("select pg_is_in_recovery()")
-        .fetch_one(&mut connection)
-        .await?;
+    // The first eight digits of the name of what it writes to.
+    let file: Option<String> = sqlx::query_scalar(
+        "select case when not pg_is_in_recovery() then pg_walfile_name(pg_current_wal_lsn()) end",
+    )
+    .fetch_one(&mut connection)
+    .await?;
     // It has served: what becomes of it is nobody's concern.
     let _ = connection.close().await;
-    Ok(!is_standby)
+    Ok(file.map(|name| {
+        let timeline = name.get(..8).map(|digits| u32::from_str_radix(digits, 16));
+        timeline.and_then(Result::ok).unwrap_or_default()
+    }))
 }
 
 fn is_same(a: &PgConnectOptions, b: &PgConnectOptions) -> bool {
