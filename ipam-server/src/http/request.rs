@@ -133,7 +133,8 @@ impl Kind {
         let why = problem.map(|problem| problem.detail.as_str());
         let status = status.as_u16();
         match status {
-            500 => tracing::error!(status, took_us, why, "failed"),
+            // The error itself was told where it became an answer, and it is one.
+            500 => tracing::warn!(status, took_us, why, "failed"),
             501.. => tracing::warn!(status, took_us, why, "not served"),
             400.. => tracing::info!(status, took_us, why, "refused"),
             _ if self == Self::Change => tracing::info!(status, took_us, "served"),
