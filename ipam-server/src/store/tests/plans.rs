@@ -13,10 +13,18 @@ use super::{postgres_database, sqlite_database};
 use crate::store::database::Database;
 use crate::store::postgres::Tx;
 
-/// The tables that grow with what is leased.
-const BIG: [&str; 4] = ["lease", "attachment", "free_range", "history"];
+/// The tables that grow with what is leased, with the nodes, and with time.
+const BIG: [&str; 7] = [
+    "lease",
+    "attachment",
+    "free_range",
+    "history",
+    "node",
+    "node_boot",
+    "pool_change",
+];
 
-/// 100,000 leases on 100 nodes, as many past ones and as many free intervals.
+/// 100,000 leases on 100 nodes, as many past ones and as many free intervals; 10,000 nodes that hold nothing.
 const LOAD: &str = "
     insert into vrf (id, name, created_at) values (1000, 'big', now());
     insert into pool (id, name, vrf_id, subnet_first, subnet_last, prefix_len, exclude, routes, dns, labels,
@@ -40,6 +48,12 @@ const LOAD: &str = "
     select 1000, '10.128.0.0'::inet + 2 * n, '10.128.0.0'::inet + 2 * n,
         case when n % 2 = 0 then 'epoch' else now() + n * interval '1 second' end
     from generate_series(1, 100000) n;
+    insert into node (cluster, name, machine_id, boot_id, created_at)
+    select 'big', 'node-' || n, 'machine-' || n, 'boot-2', now() from generate_series(1, 10000) n;
+    insert into node_boot (node_id, boot_id, seen_at)
+    select id, 'boot-' || n, now() from node, generate_series(1, 2) n;
+    insert into pool_change (pool, at, action, settings)
+    select 'pool-' || n % 100, now(), 'changed', '{}' from generate_series(1, 10000) n;
     analyze;";
 
 #[tokio::test]
@@ -118,14 +132,38 @@ async fn plans(tx: &mut Tx) -> Vec<String> {
     plans
 }
 
+/// Walks along the whole of an index that are meant: they stop at a limit.
+const ORDERED_WALKS: [&str; 1] = ["prune_history"];
+
 fn scans_a_big_table(plan: &str) -> bool {
-    BIG.iter().any(|table| {
-        plan.match_indices(&format!("Seq Scan on {table}"))
-            .any(|(at, found)| {
-                let rest = &plan[at + found.len()..];
-                rest.starts_with(char::is_whitespace)
-            })
+    let is_meant = ORDERED_WALKS.iter().any(|name| is_of(plan, name));
+    let lines: Vec<_> = plan.lines().collect();
+    (0..lines.len()).any(|at| {
+        let own: Vec<_> = (lines[at + 1..].iter())
+            .take_while(|line| !line.contains("->"))
+            .collect();
+        let is_bounded = own.iter().any(|line| line.contains("Index Cond:"));
+        reads_a_big_table(lines[at], "Seq Scan on ")
+            || (!is_bounded && !is_meant && walks_an_index(lines[at]))
     })
+}
+
+/// Whether the line of a plan reads a big table along an index.
+fn walks_an_index(line: &str) -> bool {
+    (line.contains("Index Scan ") || line.contains("Index Only Scan "))
+        && reads_a_big_table(line, " on ")
+}
+
+fn reads_a_big_table(line: &str, before: &str) -> bool {
+    let table = line.split_once(before).map(|(_, rest)| rest);
+    let table = table.and_then(|rest| rest.split_whitespace().next());
+    table.is_some_and(|table| BIG.contains(&table))
+}
+
+/// Whether it is the plan of that function's statement.
+fn is_of(plan: &str, name: &str) -> bool {
+    let first = plan.lines().next().unwrap_or_default();
+    first.strip_prefix("-- ") == Some(name)
 }
 
 /// The statements' functions, out of the traits that declare them.
@@ -201,17 +239,30 @@ async fn no_statement_of_sqlite_scans_a_table_that_grows() {
         .iter()
         .filter(|plan| walks_a_big_table(plan))
         .collect();
-    assert!(scans.is_empty(), "{scans:#?}");
+    assert!(
+        scans.is_empty(),
+        "{}",
+        scans
+            .iter()
+            .map(|plan| plan.as_str())
+            .collect::<Vec<_>>()
+            .join("\n\n")
+    );
     assert_all_are_planned(&plans, &NOT_NOTED);
 }
 
 /// Whether it reads a table from its beginning; or picks fresh space by the key, over all that was returned. Pruning of the
 /// history begins at the beginning, and stops at its limit.
 fn walks_a_big_table(plan: &str) -> bool {
-    let aliases = ["l", "a", "f"];
+    let aliases = ["l", "a", "f", "n", "b"];
     let scan = BIG.iter().chain(&aliases).any(|table| {
         let scan = format!("SCAN {table}");
-        plan.lines()
+        // A page that was cut off before: how it was found has a line of its own.
+        let page = format!("CO-ROUTINE {table}");
+        if plan.lines().any(|line| line == page) {
+            return false;
+        }
+        (plan.lines().filter(|line| !line.contains("VIRTUAL TABLE")))
             .any(|line| line == scan || line.starts_with(&format!("{scan} ")))
     });
     let by_key = plan.starts_with("-- fresh_ranges") && plan.contains("USING PRIMARY KEY");

@@ -41,7 +41,10 @@ pub(super) async fn nodes<T: NodeStatements>(tx: &mut T) {
     assert_eq!(due[0].1, NOW, "when the boot was first seen");
     let boots = tx.boots("default", "exercise").await.expect("reads");
     assert_eq!(boots[2].booted_at, Some(later(-9)));
-    let all = tx.view_nodes(None, None, ("", ""), 9).await.expect("reads");
+    let all = tx
+        .view_nodes(None, None, ("c", ""), 9)
+        .await
+        .expect("reads");
     assert_eq!(all.len(), 1);
     assert_eq!((all[0].leases, all[0].boot_seen_at), (0, Some(NOW)));
     assert_eq!(all[0].node.disputed_at, Some(later(6)));
