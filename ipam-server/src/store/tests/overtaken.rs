@@ -324,3 +324,56 @@ async fn forgetting_a_node_frees_what_is_claimed_behind_its_back() {
     assert_eq!(store.audit().await.expect("audited"), [""; 0]);
     store.close().await;
 }
+
+/// Runs the verb so that it waits for the quarantined attachment while its node becomes disputed; what is held afterwards.
+async fn dispute_meanwhile(verb: impl AsyncFnOnce(Store)) -> Option<u64> {
+    let (store, mut connection) = quarantined().await?;
+    for statement in [
+        "begin",
+        "select from attachment where container_id = 'c' for update",
+    ] {
+        (sqlx::query(statement).execute(&mut connection))
+            .await
+            .expect(statement);
+    }
+    let interfere = async {
+        waits(&mut connection).await;
+        for statement in ["update node set disputed_at = now()", "commit"] {
+            (sqlx::query(statement).execute(&mut connection))
+                .await
+                .expect(statement);
+        }
+    };
+    tokio::join!(verb(store.clone()), interfere);
+    // What was not freed then, is not freed later.
+    store.reclaim(Duration::ZERO).await.expect("reclaimed");
+    let usage = store.pool("p").await.expect("shown").pool.usage;
+    assert_eq!(store.audit().await.expect("audited"), [""; 0]);
+    store.close().await;
+    Some(usage.leased)
+}
+
+#[tokio::test]
+async fn a_reclaim_that_waited_while_its_node_became_disputed_frees_nothing() {
+    let verb = async |store: Store| {
+        let reclaimed = store.reclaim(Duration::ZERO).await;
+        reclaimed.expect("reclaimed");
+    };
+    if let Some(leased) = dispute_meanwhile(verb).await {
+        assert_eq!(leased, 2);
+    }
+}
+
+#[tokio::test]
+async fn a_gc_that_waited_while_its_node_became_disputed_frees_nothing() {
+    let verb = async |store: Store| {
+        let freed = store.collect(&gc(Some("next"))).await;
+        assert!(
+            matches!(freed, Err(Error::NodeNameConflict { .. })),
+            "{freed:?}"
+        );
+    };
+    if let Some(leased) = dispute_meanwhile(verb).await {
+        assert_eq!(leased, 2);
+    }
+}
