@@ -1,5 +1,7 @@
 //! `/v1/nodes`.
 
+use std::time::{Duration, Instant};
+
 use reqwest::StatusCode;
 use serde_json::json;
 
@@ -81,4 +83,48 @@ fn the_log_tells_which_node_was_to_be_forgotten() {
         .lines()
         .any(|line| line.contains("east/gone") && line.contains("refused"));
     assert!(told, "{log}");
+}
+
+#[test]
+fn a_clone_is_told_to_the_log_once_and_shown_with_its_node() {
+    // Background rounds follow each other in seconds.
+    let launch = harness::server::Launch::new().env("IPAM_QUARANTINE", "4");
+    let server = launch.start().expect("a server");
+    let post = |path: &str, body| server.rest().post(path, &body).expect("an answer");
+    post("/v1/pools", pool("v4", "10.1.0.0/24")).expect(201);
+    let claim = |boot: &str, issued: u64, container: &str| {
+        json!({
+            "attachment": attachment("node-1", container), "machine_id": "m1", "boot_id": boot, "issued": issued,
+            "entries": [{ "pools": ["v4"] }],
+        })
+    };
+    let node = || {
+        let answer = server.rest().get("/v1/nodes/node-1").expect("an answer");
+        answer.expect(200)
+    };
+    post("/v1/leases", claim("original", 1, "c1")).expect(201);
+    post("/v1/leases", claim("clone", 1, "c2")).expect(201);
+    assert_eq!(node()["disputed_at"], json!(null));
+    let an_hour = 3_600_000_000_000;
+    for n in 0..3 {
+        let refused = post("/v1/leases", claim("original", an_hour + n, "c3")).expect(409);
+        assert_eq!(refused["code"], "node_name_conflict");
+    }
+    assert!(node()["disputed_at"].is_string());
+    let told = || {
+        server
+            .log()
+            .matches("two machines use the node's name")
+            .count()
+    };
+    let give_up = Instant::now() + Duration::from_secs(30);
+    while told() == 0 {
+        assert!(Instant::now() < give_up, "{}", server.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // More than the quarantine, and a few rounds.
+    std::thread::sleep(Duration::from_secs(6));
+    assert_eq!(told(), 1);
+    assert_eq!(node()["leases"], 2);
+    assert_eq!(node()["quarantined"], 0);
 }
