@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use harness::rest::{Answer, Rest};
 use history::{Claim, Collect, Event, Grant, Outcome, Release, Verb};
-use ipam_api::{Code, Entry, GcRequest, Leases, Problem, ReleaseRequest, ValidAttachment};
+use ipam_api::{Code, Entry, GcRequest, Leases, Problem, ReleaseRequest};
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::dice::Dice;
-use crate::node::{Node, Stamp};
+use crate::node::{Gc, Node, Stamp};
 use crate::record::Record;
 use crate::wire::{HEADER, Mishap};
 
@@ -181,28 +181,27 @@ impl Caller {
     }
 
     /// Collects once.
-    pub(crate) fn collect(
-        &mut self,
-        node: &Node,
-        stamp: &Stamp,
-        valid: &[ValidAttachment],
-    ) -> Outcome {
-        let key = node.key("");
+    pub(crate) fn collect(&mut self, node: &Node, gc: &Gc) -> Outcome {
+        let Gc {
+            network,
+            valid,
+            stamp,
+        } = gc;
         let body = GcRequest {
-            cluster: key.cluster.clone(),
-            node: key.node.clone(),
-            network: key.network.clone(),
+            cluster: node.cluster.clone(),
+            node: node.name.clone(),
+            network: (*network).to_owned(),
             machine_id: Some(node.machine.clone()),
             boot_id: Some(stamp.boot_id.clone()),
             issued: Some(stamp.issued),
-            valid: valid.to_vec(),
+            valid: valid.clone(),
         };
         let server = self.dice.below(self.servers.len());
         let mut call = self.call(server, "/v1/gc", &body, |_| Some(Outcome::Done));
         call.verb = Some(Verb::Collect(Collect {
-            cluster: key.cluster,
-            node: key.node,
-            network: key.network,
+            cluster: node.cluster.clone(),
+            node: node.name.clone(),
+            network: (*network).to_owned(),
             machine: Some(node.machine.clone()),
             boot: Some(stamp.boot),
             issued: Some(stamp.time()),

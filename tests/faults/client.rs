@@ -7,7 +7,7 @@ use history::Outcome;
 use ipam_api::Code;
 
 use crate::caller::{Ask, Caller};
-use crate::node::{Node, Stamp};
+use crate::node::Node;
 
 /// Containers that one thread keeps at most.
 const MOST: usize = 4;
@@ -297,11 +297,11 @@ impl<'a> Client<'a> {
 
     /// Sometimes with a list that is old by the time it arrives: what was started meanwhile is not on it.
     fn collect(&mut self) {
-        let (stamp, valid) = self.node.stamp_of_gc();
+        let gc = self.node.stamp_of_gc(&mut self.caller.dice);
         if self.caller.dice.once_in(2) && self.live.len() < MOST {
             self.start();
         }
-        self.caller.collect(self.node, &stamp, &valid);
+        self.caller.collect(self.node, &gc);
     }
 
     /// The container dies, and nobody says so: its node's next GC does.
@@ -334,8 +334,7 @@ impl<'a> Client<'a> {
         let (id, ask) = self.fresh();
         let stamp = intruder.stamp();
         self.caller.claim(&intruder, &id, &ask, &stamp);
-        self.caller
-            .collect(&intruder, &Stamp { issued: 9, ..stamp }, &[]);
+        self.caller.collect(&intruder, &intruder.empty_gc());
         self.caller
             .record()
             .count("fault: node: two machines with one name");

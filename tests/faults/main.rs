@@ -8,6 +8,7 @@ mod cable;
 mod caller;
 mod client;
 mod clock;
+mod deck;
 mod dice;
 mod disk;
 mod ending;

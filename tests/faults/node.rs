@@ -6,12 +6,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use history::Issued;
 use ipam_api::{Attachment, ValidAttachment};
 
+use crate::dice::Dice;
+
 pub(crate) const IFNAME: &str = "eth0";
+/// A container is on one of them, and has one of the interfaces: a verb about one is to leave the others alone.
+const NETWORKS: [&str; 2] = ["net", "other-net"];
+const IFNAMES: [&str; 2] = [IFNAME, "net1"];
 
 /// A node whose verbs the test makes up itself.
 pub(crate) struct Node {
+    pub(crate) cluster: String,
     pub(crate) name: String,
-    pub(crate) network: String,
     pub(crate) machine: String,
     now: Mutex<Now>,
 }
@@ -33,6 +38,13 @@ pub(crate) struct Stamp {
     pub(crate) issued: i64,
 }
 
+/// A GC as a runtime sends it: of one network.
+pub(crate) struct Gc {
+    pub(crate) network: &'static str,
+    pub(crate) valid: Vec<ValidAttachment>,
+    pub(crate) stamp: Stamp,
+}
+
 impl Stamp {
     pub(crate) fn time(&self) -> Issued {
         Issued::at(self.issued)
@@ -42,8 +54,8 @@ impl Stamp {
 impl Node {
     pub(crate) fn new(name: &str) -> Self {
         Self {
+            cluster: "default".to_owned(),
             name: name.to_owned(),
-            network: "net".to_owned(),
             machine: format!("machine-of-{name}"),
             now: Mutex::new(Now {
                 boot: 1,
@@ -54,11 +66,19 @@ impl Node {
         }
     }
 
+    /// The node of this name in another cluster.
+    pub(crate) fn elsewhere(name: &str) -> Self {
+        Self {
+            cluster: "west".to_owned(),
+            ..Self::new(name)
+        }
+    }
+
     /// Another machine that uses the name; its boot is none of the node's.
     pub(crate) fn intruder(of: &Self) -> Self {
         let node = Self {
+            cluster: of.cluster.clone(),
             machine: format!("intruder-on-{}", of.name),
-            network: of.network.clone(),
             ..Self::new(&of.name)
         };
         node.lock().boot = 0;
@@ -66,12 +86,13 @@ impl Node {
     }
 
     pub(crate) fn key(&self, container: &str) -> Attachment {
+        let number = container.bytes().map(usize::from).sum::<usize>();
         Attachment {
-            cluster: "default".to_owned(),
+            cluster: self.cluster.clone(),
             node: self.name.clone(),
-            network: self.network.clone(),
+            network: NETWORKS[number % 2].to_owned(),
             container_id: container.to_owned(),
-            ifname: IFNAME.to_owned(),
+            ifname: IFNAMES[number / 2 % 2].to_owned(),
         }
     }
 
@@ -94,15 +115,31 @@ impl Node {
         self.stamp_in(&mut now)
     }
 
-    /// Issues a GC with the list of that very moment.
-    pub(crate) fn stamp_of_gc(&self) -> (Stamp, Vec<ValidAttachment>) {
+    /// Issues a GC of one of its networks with the list of that very moment.
+    pub(crate) fn stamp_of_gc(&self, dice: &mut Dice) -> Gc {
+        let network = NETWORKS[dice.below(2)];
         let mut now = self.lock();
-        let valid = now.known.iter().map(|container| ValidAttachment {
-            container_id: container.clone(),
-            ifname: IFNAME.to_owned(),
+        let known = now.known.iter().map(|container| self.key(container));
+        let valid = known.filter(|key| key.network == network);
+        let valid = valid.map(|key| ValidAttachment {
+            container_id: key.container_id,
+            ifname: key.ifname,
         });
         let valid = valid.collect();
-        (self.stamp_in(&mut now), valid)
+        Gc {
+            network,
+            valid,
+            stamp: self.stamp_in(&mut now),
+        }
+    }
+
+    /// A GC of another machine that uses the name, for which there is nothing.
+    pub(crate) fn empty_gc(&self) -> Gc {
+        Gc {
+            network: NETWORKS[0],
+            valid: Vec::new(),
+            stamp: self.stamp(),
+        }
     }
 
     /// Notes that the service knows the boot.

@@ -1,9 +1,11 @@
 //! A node with real `cluster-ipam` processes, as a runtime runs them.
 
+use std::cell::RefCell;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use harness::binaries;
@@ -15,6 +17,7 @@ use tempfile::TempDir;
 
 use crate::dice::Dice;
 use crate::node::IFNAME;
+use crate::postgres::pause;
 use crate::record::Record;
 
 const NETWORK: &str = "pods";
@@ -30,6 +33,8 @@ pub(crate) struct PluginNode {
     /// Containers, with the result of their ADD.
     live: Vec<(String, Value)>,
     serial: usize,
+    /// Says when a process stops in the middle for a while; none does when all is well.
+    pauses: Option<RefCell<Dice>>,
     /// Releases whose DEL has succeeded: by a server's word, or by way of the spool.
     promised: Mutex<Vec<Event>>,
 }
@@ -52,6 +57,7 @@ impl PluginNode {
             folder,
             config,
             record: Arc::clone(record),
+            pauses: None,
             dice,
             live: Vec::new(),
             serial: 0,
@@ -63,6 +69,7 @@ impl PluginNode {
     pub(crate) fn pin(&mut self) {
         self.start();
         assert_eq!(self.live.len(), 1, "{}: the first ADD fails", self.name);
+        self.pauses = Some(RefCell::new(self.dice.clone()));
     }
 
     pub(crate) fn step(&mut self) {
@@ -77,6 +84,7 @@ impl PluginNode {
 
     /// Delivers the spool; what DEL promised is done then.
     pub(crate) fn settle(&mut self) {
+        self.pauses = None;
         let flushed = flush(self.folder.path());
         let now = self.record.now();
         for mut event in self.promised.get_mut().expect("no panic").drain(..) {
@@ -226,10 +234,25 @@ impl PluginNode {
         self.record.note(event);
     }
 
+    /// Stops the process in the middle, perhaps for longer than its deadline.
+    fn pause_perhaps(&self, child: &Child) {
+        let Some(mut dice) = self.pauses.as_ref().map(RefCell::borrow_mut) else {
+            return;
+        };
+        if dice.once_in(10) {
+            thread::sleep(dice.millis(0..20));
+            // Until it is waited for the process is there, be it over or not.
+            pause(child.id(), dice.millis(50..4_000));
+            self.record.count("fault: plugin: SIGSTOP and SIGCONT");
+        }
+    }
+
     fn run(&self, verb: &str, id: &str, config: &Value) -> Ran {
         let (invoked, earliest) = (self.record.now(), boottime());
         let plugin = Command::new(binaries::path("cluster-ipam"));
-        let answer = call(plugin, verb, id, config);
+        let child = start(plugin, verb, id, config);
+        self.pause_perhaps(&child);
+        let answer = answer(child);
         Ran {
             client: self.name.clone(),
             invoked,
@@ -263,12 +286,11 @@ pub(crate) fn flushing(folder: &Path) -> Command {
 }
 
 /// Runs the plugin as libcni does: its result, or what it printed when it failed.
-pub(crate) fn call(
-    mut plugin: Command,
-    verb: &str,
-    id: &str,
-    config: &Value,
-) -> Result<Value, String> {
+pub(crate) fn call(plugin: Command, verb: &str, id: &str, config: &Value) -> Result<Value, String> {
+    answer(start(plugin, verb, id, config))
+}
+
+fn start(mut plugin: Command, verb: &str, id: &str, config: &Value) -> Child {
     let mut child = plugin
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -286,6 +308,10 @@ pub(crate) fn call(
     let written = stdin.write_all(config.to_string().as_bytes());
     written.expect("it reads its configuration");
     drop(stdin);
+    child
+}
+
+fn answer(child: Child) -> Result<Value, String> {
     let output = child.wait_with_output().expect("it ends");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     match output.status.success() {

@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 
 use crate::cable::Cable;
 use crate::clock::{self, Clock};
+use crate::deck::Deck;
 use crate::dice::Dice;
 use crate::disk::Disk;
 use crate::node::Node;
@@ -73,7 +74,34 @@ fn round(seed: u64, operations: usize) {
     let rest = scene.servers.borrow();
     stage.judge("postgres", rest[0].rest(), scene.moves_clock);
     stage.audit(&url);
+    if operations >= OPERATIONS {
+        scene.assert_each_fault_came();
+    }
 }
+
+#[derive(Clone, Copy)]
+enum Fault {
+    KillServer,
+    PauseServer,
+    PauseServerForLong,
+    StopDatabase,
+    KillDatabase,
+    FillDisk,
+    StepClock,
+}
+
+/// In the words of the summary; the clock's steps have two.
+const FAULTS: [&str; 6] = [
+    "fault: server: kill -9",
+    "fault: server: SIGSTOP and SIGCONT",
+    LONG_PAUSE,
+    "fault: database: immediate stop",
+    "fault: database: kill -9",
+    "fault: database: the disk is full",
+];
+pub(crate) const LONG_PAUSE: &str = "fault: server: SIGSTOP for longer than everybody's patience";
+/// Longer than any timeout of a server, of PostgreSQL's sessions and of clients.
+pub(crate) const LONG: Duration = Duration::from_millis(11_500);
 
 struct Scene<'a> {
     cluster: &'a Cluster,
@@ -84,6 +112,7 @@ struct Scene<'a> {
     /// Not in every round: a clock that is moved tells less about how long addresses rest.
     moves_clock: bool,
     clock: Clock<'a>,
+    deck: Deck<Fault>,
 }
 
 impl<'a> Scene<'a> {
@@ -101,13 +130,23 @@ impl<'a> Scene<'a> {
         let cables: Vec<_> = (0..SERVERS).map(cable).collect();
         let start = |cable: &Cable| launch().database(&cable.url(database)).start();
         let servers = cables.iter().map(|cable| start(cable).expect("a server"));
+        let moves_clock = Dice::new(seed, "clock").once_in(2);
+        let kinds = [
+            (Fault::KillServer, 4),
+            (Fault::PauseServer, 4),
+            (Fault::StopDatabase, 1),
+            (Fault::KillDatabase, 1),
+            (Fault::FillDisk, 1),
+            (Fault::StepClock, if moves_clock { 2 } else { 0 }),
+        ];
         Self {
+            deck: Deck::new(&kinds, &[Fault::PauseServerForLong]),
             cluster,
             disk,
             record,
             servers: RefCell::new(servers.collect()),
             cables,
-            moves_clock: Dice::new(seed, "clock").once_in(2),
+            moves_clock,
             clock: Clock::new(move |seconds| clock::shift(url, seconds)),
         }
     }
@@ -116,13 +155,14 @@ impl<'a> Scene<'a> {
     fn fail(&self, dice: &mut Dice) {
         self.record.wait_for_answers(20 + dice.below(100));
         let index = dice.below(SERVERS);
-        match dice.below(if self.moves_clock { 40 } else { 33 }) {
-            0..=13 => self.kill_server(index, dice),
-            14..=26 => self.pause_server(index, dice),
-            27..=28 => self.crash_database(Signal::SIGQUIT, "immediate stop", dice),
-            29 => self.crash_database(Signal::SIGKILL, "kill -9", dice),
-            30..=32 => self.fill_disk(dice),
-            _ => self.clock.step(self.record, dice),
+        match self.deck.draw(dice) {
+            Fault::KillServer => self.kill_server(index, dice),
+            Fault::PauseServer => self.pause_server(index, FAULTS[1], dice.millis(20..900)),
+            Fault::PauseServerForLong => self.pause_server(index, LONG_PAUSE, LONG),
+            Fault::StopDatabase => self.crash_database(Signal::SIGQUIT, "immediate stop", dice),
+            Fault::KillDatabase => self.crash_database(Signal::SIGKILL, "kill -9", dice),
+            Fault::FillDisk => self.fill_disk(dice),
+            Fault::StepClock => self.clock.step(self.record, dice),
         }
     }
 
@@ -153,10 +193,10 @@ impl<'a> Scene<'a> {
         start_again(server);
     }
 
-    fn pause_server(&self, index: usize, dice: &mut Dice) {
+    fn pause_server(&self, index: usize, what: &str, time: Duration) {
         let pid = self.servers.borrow()[index].pid().expect("it runs");
-        pause(pid, dice.millis(20..900));
-        self.record.count("fault: server: SIGSTOP and SIGCONT");
+        pause(pid, time);
+        self.record.count(what);
     }
 
     fn crash_database(&self, signal: Signal, name: &str, dice: &mut Dice) {
@@ -165,6 +205,12 @@ impl<'a> Scene<'a> {
         // What a killed postmaster leaves behind goes by itself.
         thread::sleep(dice.millis(300..800));
         self.cluster.resume();
+    }
+
+    fn assert_each_fault_came(&self) {
+        for fault in FAULTS {
+            assert!(self.record.counted(fault) > 0, "never: {fault}");
+        }
     }
 
     fn be_calm(&self, calm: bool) {

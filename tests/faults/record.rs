@@ -57,6 +57,11 @@ impl Record {
         *lock(&self.counts).entry(what.to_owned()).or_default() += 1;
     }
 
+    /// How many of `what` were counted.
+    pub(crate) fn counted(&self, what: &str) -> u64 {
+        lock(&self.counts).get(what).copied().unwrap_or_default()
+    }
+
     /// Notes what must not happen either, though it breaks no guarantee by itself; the verdict tells it.
     pub(crate) fn complain(&self, what: String) {
         lock(&self.complaints).push(what);

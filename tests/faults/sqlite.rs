@@ -5,15 +5,17 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use harness::require;
 use harness::server::Server;
 use tempfile::TempDir;
 
 use crate::clock::Clock;
+use crate::deck::Deck;
 use crate::dice::Dice;
 use crate::disk::Disk;
-use crate::postgres::{block_on, pause, start_again};
+use crate::postgres::{LONG, LONG_PAUSE, block_on, pause, start_again};
 use crate::record::Record;
 use crate::stage::{Stage, launch, nodes};
 use crate::{poison, rounds};
@@ -47,7 +49,27 @@ fn round(seed: u64, operations: usize) {
     scene.server.borrow_mut().kill().expect("it is killed");
     scene.disk.take_out(folder.path());
     stage.audit(&url_in(folder.path()));
+    for fault in FAULTS.iter().filter(|_| operations >= OPERATIONS) {
+        assert!(record.counted(fault) > 0, "never: {fault}");
+    }
 }
+
+#[derive(Clone, Copy)]
+enum Fault {
+    KillServer,
+    PauseServer,
+    PauseServerForLong,
+    FillDisk,
+    StepClock,
+}
+
+/// In the words of the summary; the clock's steps have two.
+const FAULTS: [&str; 4] = [
+    "fault: server: kill -9",
+    "fault: server: SIGSTOP and SIGCONT",
+    LONG_PAUSE,
+    "fault: database: the disk is full",
+];
 
 fn url_in(folder: &Path) -> String {
     format!("sqlite://{}/ipam.db", folder.display())
@@ -70,6 +92,7 @@ struct Scene<'a> {
     server: RefCell<Server>,
     clock: Clock<'a>,
     disk: Disk,
+    deck: Deck<Fault>,
 }
 
 impl<'a> Scene<'a> {
@@ -87,9 +110,17 @@ impl<'a> Scene<'a> {
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
             .env("FAKETIME_NO_CACHE", "1")
             .start();
+        let moves_clock = Dice::new(seed, "clock").once_in(2);
+        let kinds = [
+            (Fault::KillServer, 3),
+            (Fault::PauseServer, 1),
+            (Fault::FillDisk, 2),
+            (Fault::StepClock, if moves_clock { 3 } else { 0 }),
+        ];
         Self {
             record,
-            moves_clock: Dice::new(seed, "clock").once_in(2),
+            deck: Deck::new(&kinds, &[Fault::PauseServerForLong]),
+            moves_clock,
             server: RefCell::new(server.expect("a server")),
             clock: Clock::new(move |seconds| set_clock(&clock, seconds)),
             disk,
@@ -99,27 +130,30 @@ impl<'a> Scene<'a> {
     /// One thing goes wrong, and after a while right again.
     fn fail(&self, dice: &mut Dice) {
         self.record.wait_for_answers(20 + dice.below(100));
-        match dice.below(if self.moves_clock { 9 } else { 6 }) {
-            0..=2 => {
+        match self.deck.draw(dice) {
+            Fault::KillServer => {
                 let mut server = self.server.borrow_mut();
                 server.kill().expect("it is killed");
                 self.record.count("fault: server: kill -9");
                 thread::sleep(dice.millis(0..200));
                 start_again(&mut server);
             }
-            3 => {
-                let pid = self.server.borrow().pid().expect("it runs");
-                pause(pid, dice.millis(20..900));
-                self.record.count("fault: server: SIGSTOP and SIGCONT");
-            }
-            4..=5 => {
+            Fault::PauseServer => self.pause_server(FAULTS[1], dice.millis(20..900)),
+            Fault::PauseServerForLong => self.pause_server(LONG_PAUSE, LONG),
+            Fault::FillDisk => {
                 self.disk.fill();
                 thread::sleep(dice.millis(50..500));
                 self.disk.empty();
                 self.record.count("fault: database: the disk is full");
             }
-            _ => self.clock.step(self.record, dice),
+            Fault::StepClock => self.clock.step(self.record, dice),
         }
+    }
+
+    fn pause_server(&self, what: &str, time: Duration) {
+        let pid = self.server.borrow().pid().expect("it runs");
+        pause(pid, time);
+        self.record.count(what);
     }
 }
 

@@ -22,6 +22,8 @@ use crate::rounds::say;
 use crate::wire::Wire;
 
 const NODES: usize = 8;
+/// So many of them are in another cluster, and have the names of others.
+const ELSEWHERE: usize = 2;
 const THREADS_PER_NODE: usize = 4;
 const PLUGIN_NODES: usize = 4;
 /// A round that takes longer hangs.
@@ -140,7 +142,7 @@ impl Stage {
         let mut clients = Vec::new();
         for node in nodes {
             for thread in 0..THREADS_PER_NODE {
-                let name = format!("{}-{thread}", node.name);
+                let name = format!("{}-{}-{thread}", node.cluster, node.name);
                 let mut caller = self.caller(&name);
                 let pair = self.caller(&format!("{name}-pair"));
                 caller.introduce(node);
@@ -228,5 +230,7 @@ pub(crate) fn launch<'a>() -> Launch<'a> {
 
 /// Nodes whose verbs the test makes up.
 pub(crate) fn nodes() -> Vec<Node> {
-    (0..NODES).map(|n| Node::new(&format!("n{n}"))).collect()
+    let here = (0..NODES - ELSEWHERE).map(|n| Node::new(&format!("n{n}")));
+    let elsewhere = (0..ELSEWHERE).map(|n| Node::elsewhere(&format!("n{n}")));
+    here.chain(elsewhere).collect()
 }
