@@ -11,6 +11,9 @@ use axum::extract::Request;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::TcpUserTimeout;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -29,6 +32,8 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 const HEAD_LIMIT: Duration = Duration::from_secs(100);
 /// The longest head of a request.
 const HEAD_BYTES: usize = 64 * 1024;
+/// How long what was sent to a client may stay unread, or unacknowledged where the client's machine has gone.
+const UNREAD_LIMIT: Duration = Duration::from_secs(30);
 /// Connections at once, on all listeners together.
 const CONNECTIONS: usize = 16_384;
 /// From one round of background work to the next, on average.
@@ -49,6 +54,16 @@ pub struct Settings {
     pub retention: Duration,
     /// How long the leases of a boot that its machine has left are withheld before they are freed.
     pub quarantine: Duration,
+}
+
+/// Lets the process have as many files open as the system allows: each connection is one, and most systems allow a
+/// process only 1,024 unless it asks for more.
+pub fn allow_many_connections() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files stays");
+    }
 }
 
 /// Serves `store` on `listeners` until `shutdown` ends. Then it accepts nothing more, finishes what is under way (for at
@@ -133,6 +148,8 @@ async fn accept_one(listener: &Listener) -> std::io::Result<Connection> {
             let (stream, _) = listener.accept().await?;
             // Answers are small, and whoever waits for one waits for all of it.
             stream.set_nodelay(true)?;
+            let limit = UNREAD_LIMIT.as_millis() as u32;
+            setsockopt(&stream, TcpUserTimeout, &limit)?;
             Ok(Connection::Tcp(stream))
         }
         Listener::Unix(listener, _) => {

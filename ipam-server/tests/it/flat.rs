@@ -150,8 +150,20 @@ fn report(database: &str, costs: &[Cost]) {
     }
 }
 
-/// Measures through a store of its own: its connections hand their statistics in when they end.
+/// The least of three: what PostgreSQL does for itself meanwhile (autovacuum) is counted too.
 async fn measure_reads(url: &str, label: &'static str, pool: &str) -> Cost {
+    let mut least = measure_reads_once(url, label, pool).await;
+    for _ in 1..3 {
+        let cost = measure_reads_once(url, label, pool).await;
+        if cost.blocks < least.blocks {
+            least = cost;
+        }
+    }
+    least
+}
+
+/// Measures through a store of its own: its connections hand their statistics in when they end.
+async fn measure_reads_once(url: &str, label: &'static str, pool: &str) -> Cost {
     let before = touched(url).await;
     let store = open(url).await;
     let median = measure(&store, &[pool]).await[0];
@@ -298,8 +310,7 @@ async fn bounded(database: &str, url: &str) {
     let bound = RETURNED_BOUND + 2 * BATCH as i64;
     assert!(free <= bound, "{free} rows of free space");
     for cost in &after[1..] {
-        // Once a second it is counted how much has been returned: many rows, in a few blocks.
-        assert!(cost.blocks <= after[0].blocks * 2.0, "{after:?}");
+        assert!(cost.blocks <= after[0].blocks * 1.2, "{after:?}");
         assert!(cost.median <= after[0].median * 3, "{after:?}");
     }
     audit(&store).await;
@@ -334,6 +345,9 @@ async fn after_all(store: Store, url: &str) -> (Store, Vec<Cost>) {
         return (store, costs);
     }
     store.close().await;
+    // Once a second it is counted how much has been returned: many rows in a few blocks, but no claim's.
+    let later = "update pool_counter set probe_at = probe_at + interval '1 hour'";
+    sql(url, later).await.expect("an update");
     for (pool, label) in pools {
         costs.push(measure_reads(url, label, pool).await);
     }

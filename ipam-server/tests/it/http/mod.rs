@@ -12,6 +12,7 @@ mod leases;
 mod nodes;
 mod pools;
 mod process;
+mod program;
 mod release;
 mod rest;
 mod server;

@@ -1,7 +1,5 @@
 //! A real server process, and how it starts, stops and logs.
 
-use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -14,11 +12,12 @@ use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::program::{SERVER, command, command_of, refused};
 use super::rest::Rest;
 use super::writer::Writer;
 use super::{claim, pool};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running server with a SQLite file of its own; killed when dropped.
 pub(super) struct Process {
@@ -29,23 +28,6 @@ pub(super) struct Process {
     log: String,
 }
 
-/// The server's command in a folder, with nothing of the test's environment that it would read.
-pub(super) fn command(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ipam-server"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("IPAM_") {
-            command.env_remove(name);
-        }
-    }
-    command
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    command
-}
-
 impl Process {
     /// Starts a server on a free port.
     pub(super) async fn start(environment: &[(&str, &str)]) -> Self {
@@ -54,7 +36,20 @@ impl Process {
     }
 
     pub(super) async fn start_in(folder: TempDir, environment: &[(&str, &str)]) -> Self {
-        let mut command = command(folder.path());
+        let command = command(folder.path());
+        Self::run(command, folder, environment).await
+    }
+
+    /// Starts a server that may have so many files open unless it asks for more.
+    pub(super) async fn start_with_few_files(limit: u32) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut shell = command_of("sh", folder.path());
+        let script = format!("ulimit -Sn {limit} && exec \"$0\"");
+        shell.args(["-c", &script, SERVER]);
+        Self::run(shell, folder, &[]).await
+    }
+
+    async fn run(mut command: Command, folder: TempDir, environment: &[(&str, &str)]) -> Self {
         command.env("IPAM_LISTEN", "127.0.0.1:0");
         command.envs(environment.iter().copied());
         let mut child = command.spawn().expect("the server starts");
@@ -129,25 +124,6 @@ impl Process {
         assert!(status.success(), "{status}:\n{}", self.log);
         self.log
     }
-}
-
-/// Runs the server to its end, which must be a failure, and answers stderr.
-pub(super) async fn refused(
-    folder: &Path,
-    arguments: &[&str],
-    environment: &[(&str, &str)],
-) -> String {
-    let mut command = command(folder);
-    command.args(arguments).envs(environment.iter().copied());
-    let output = timeout(PATIENCE, command.output()).await;
-    let output = output.expect("it ends").expect("it starts");
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(
-        !output.status.success(),
-        "{arguments:?} {environment:?}: {text}"
-    );
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
-    text
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! Settings that are refused, in words that help.
 
-use super::process::{Process, refused};
+use super::process::Process;
+use super::program::refused;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_settings_are_refused_by_name() {

@@ -5,9 +5,11 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
+use std::time::{Duration, Instant};
 
 use super::pool;
-use super::process::{Process, refused};
+use super::process::Process;
+use super::program::refused;
 use super::rest::Rest;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,4 +67,51 @@ async fn a_head_without_end_is_cut_off() {
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
     process.rest.get("/healthz").await.expect(200);
     process.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_connections_than_a_process_usually_may_have_are_served() {
+    let process = Process::start_with_few_files(64).await;
+    let connect = |_| TcpStream::connect(process.address()).expect("it listens");
+    let idle: Vec<_> = (0..100).map(connect).collect();
+    process.rest.get("/healthz").await.expect(200);
+    drop(idle);
+    process.stop().await;
+}
+
+/// What is in the server's and the client's buffers is not waited for; beyond that somebody has to read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_read_its_answers_loses_its_connection() {
+    let process = Process::start(&[]).await;
+    let labels = (0..60).map(|n| (format!("label-{n}"), "x".repeat(60).into()));
+    let labels: serde_json::Map<_, _> = labels.collect();
+    for n in 0..4 {
+        let mut pool = pool(&format!("v4-{n}"), &format!("10.{n}.0.0/24"));
+        pool["labels"] = labels.clone().into();
+        process.rest.post("/v1/pools", pool).await.expect(201);
+    }
+    let mut stream = TcpStream::connect(process.address()).expect("it listens");
+    let ask = "GET /v1/pools HTTP/1.1\r\nhost: x\r\n\r\n".repeat(2_000);
+    let patience = Some(Duration::from_secs(2));
+    stream.set_write_timeout(patience).expect("a timeout");
+    // The server stops reading too.
+    let _ = stream.write_all(ask.as_bytes());
+    let ours = stream.local_addr().expect("an address").port();
+    assert!(is_open(&process, ours), "it is served at first");
+    let end = Instant::now() + Duration::from_secs(90);
+    while is_open(&process, ours) {
+        assert!(Instant::now() < end, "the connection stays");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    process.rest.get("/healthz").await.expect(200);
+    process.stop().await;
+}
+
+/// Whether the server's end of the connection to our port is established.
+fn is_open(process: &Process, ours: u16) -> bool {
+    let (_, theirs) = process.address().rsplit_once(':').expect("a port");
+    let theirs: u16 = theirs.parse().expect("a port");
+    let ends = format!("0100007F:{theirs:04X} 0100007F:{ours:04X} 01");
+    let table = fs::read_to_string("/proc/net/tcp").expect("the table of connections");
+    table.contains(&ends)
 }

@@ -207,7 +207,7 @@ impl Model {
             (Some(claim), _, claimed) => {
                 same_boot && attached.granted == Some(claim) && claimed == Some(claim)
             }
-            (None, Some(issued), Some(claimed)) if same_boot => issued > claimed,
+            (None, Some(issued), Some(claimed)) if same_boot => issued >= claimed,
             _ => same_boot || !earlier_boot,
         };
         if !earlier_boot {
