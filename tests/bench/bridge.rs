@@ -1,4 +1,4 @@
-//! A container's ADD and DEL: our bridge with cluster-ipam against upstream's with host-local.
+//! A container's ADD and DEL: our bridge with cluster-ipam, and with host-local, against upstream's with host-local.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -21,6 +21,10 @@ pub(crate) const ROWS: &[&str] = &[
     "bridge-add-masq",
     "bridge-del",
     "bridge-del-masq",
+    "bridge-host-local-add",
+    "bridge-host-local-add-masq",
+    "bridge-host-local-del",
+    "bridge-host-local-del-masq",
 ];
 
 /// The bridge that the bare pairs are ports of.
@@ -49,20 +53,26 @@ pub(crate) fn run(lab: &Lab) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for masquerade in [false, true] {
         eprintln!("ADD and DEL of bridge, ipMasq {masquerade}");
+        let binaries = lab.binaries_path()?;
         let turn = Turn {
             networks: vec![
-                (ours(&service, masquerade), lab.binaries_path()?.to_owned()),
-                (upstream(masquerade), PEERS.to_owned()),
+                (ours(&service, masquerade), binaries.to_owned()),
+                (
+                    host_local("mixed", 62, masquerade),
+                    format!("{binaries}:{PEERS}"),
+                ),
+                (host_local("upstream", 61, masquerade), PEERS.to_owned()),
             ],
             samples: lab.amount(15, 40),
             folder: lab.folder.path().join("bridge"),
         };
         node.order(&Order::Bridge(turn))?;
         let (times, bare): (Vec<Times>, f64) = node.answer()?;
-        let [ours, peer] = times[..] else {
-            anyhow::bail!("two networks have two times");
+        let [ours, mixed, peer] = times[..] else {
+            anyhow::bail!("three networks have three times");
         };
         rows.extend(compare(masquerade, ours, peer, bare));
+        rows.extend(compare_plugins(masquerade, mixed, peer));
     }
     rows.sort_by_key(|row| ROWS.iter().position(|id| *id == row.id));
     let leased = service.pool("bridge")?.usage.leased;
@@ -94,7 +104,40 @@ fn compare(masquerade: bool, ours: Times, peer: Times, bare: f64) -> [Row; 2] {
     );
     [
         row(ids[0], "ADD", ours.add, peer.add, String::new()),
-        row(ids[1], "DEL", ours.del - bare, peer.del - bare, note),
+        row(
+            ids[1],
+            "DEL",
+            (ours.del - bare).max(0.0),
+            peer.del - bare,
+            note,
+        ),
+    ]
+}
+
+/// The main plugin alone, both with host-local.
+fn compare_plugins(masquerade: bool, mixed: Times, peer: Times) -> [Row; 2] {
+    let (ids, with) = match masquerade {
+        false => (["bridge-host-local-add", "bridge-host-local-del"], ""),
+        true => (
+            ["bridge-host-local-add-masq", "bridge-host-local-del-masq"],
+            " with ipMasq",
+        ),
+    };
+    let row = |id, verb, ours, peer| Row {
+        id,
+        what: format!("{verb} of our bridge with host-local{with}"),
+        unit: "ms",
+        ours,
+        peer: Some(Peer {
+            name: "upstream",
+            value: peer,
+        }),
+        goal: Goal::TimesOrLess(1.0),
+        note: String::new(),
+    };
+    [
+        row(ids[0], "ADD", mixed.add, peer.add),
+        row(ids[1], "DEL", mixed.del, peer.del),
     ]
 }
 
@@ -108,13 +151,12 @@ fn ours(service: &Service, masquerade: bool) -> Value {
     )
 }
 
-fn upstream(masquerade: bool) -> Value {
+fn host_local(name: &str, number: u8, masquerade: bool) -> Value {
+    let subnet = format!("10.{number}.0.0/16");
     network(
-        "upstream",
+        name,
         masquerade,
-        &json!({
-            "type": "host-local", "ranges": [[{ "subnet": "10.61.0.0/16" }]]
-        }),
+        &json!({ "type": "host-local", "ranges": [[{ "subnet": subnet }]] }),
     )
 }
 
@@ -209,7 +251,7 @@ fn delete_bare_pair(id: &str) -> Result<Duration> {
         id,
         "address",
         "add",
-        "10.62.0.2/16",
+        "10.63.0.2/16",
         "dev",
         "eth0",
     ])?;

@@ -20,7 +20,9 @@ mod plugin;
 mod report;
 mod row;
 mod samples;
+mod servers;
 mod service;
+mod soak;
 mod svg;
 mod throughput;
 
@@ -35,30 +37,47 @@ use row::Row;
 
 /// A benchmark: the rows that it measures, and how.
 struct Benchmark {
+    /// It takes many minutes, and is run only when it is asked for.
+    is_long: bool,
     rows: &'static [&'static str],
     run: fn(&Lab) -> Result<Vec<Row>>,
 }
 
-const BENCHMARKS: [Benchmark; 5] = [
+const BENCHMARKS: [Benchmark; 7] = [
     Benchmark {
+        is_long: false,
         rows: throughput::ROWS,
         run: throughput::run,
     },
     Benchmark {
+        is_long: false,
         rows: concurrent::ROWS,
         run: concurrent::run,
     },
     Benchmark {
+        is_long: false,
         rows: held::ROWS,
         run: held::run,
     },
     Benchmark {
+        is_long: false,
         rows: bridge::ROWS,
         run: bridge::run,
     },
     Benchmark {
+        is_long: false,
         rows: drain::ROWS,
         run: drain::run,
+    },
+    Benchmark {
+        is_long: true,
+        rows: servers::ROWS,
+        run: servers::run,
+    },
+    Benchmark {
+        is_long: true,
+        rows: soak::ROWS,
+        run: soak::run,
     },
 ];
 
@@ -80,7 +99,8 @@ fn main() -> Result<ExitCode> {
     }
     let mut rows = Vec::new();
     for benchmark in &BENCHMARKS {
-        if benchmark.rows.iter().any(|row| options.wants(row)) {
+        let is_asked_for = !benchmark.is_long || options.long || !options.only.is_empty();
+        if is_asked_for && benchmark.rows.iter().any(|row| options.wants(row)) {
             let measured = (benchmark.run)(&lab)?;
             rows.extend(measured.into_iter().filter(|row| options.wants(row.id)));
         }

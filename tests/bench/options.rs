@@ -16,6 +16,8 @@ pub(crate) struct Options {
     pub(crate) form: Form,
     /// A first look: fewer and shorter measurements, and nothing that takes minutes.
     pub(crate) quick: bool,
+    /// Also what takes many minutes.
+    pub(crate) long: bool,
     /// Beginnings of row names; empty is all of them.
     pub(crate) only: Vec<String>,
     /// Where to draw the curves, instead of measuring the table.
@@ -23,10 +25,11 @@ pub(crate) struct Options {
 }
 
 const HELP: &str = "\
-cargo bench -- [--quick] [--only ROW]… [--json | --markdown]
+cargo bench -- [--quick | --long] [--only ROW]… [--json | --markdown]
 cargo bench -- [--quick] --curves FILE
 
   --quick        a first look within two minutes: fewer samples, no million leases
+  --long         also two servers, and ten million claims and releases
   --only ROW     only the rows whose names begin so; may be repeated
   --curves FILE  not the table, but how times grow: a picture (SVG)
   --json         the result as JSON
@@ -38,6 +41,7 @@ impl Options {
         let mut options = Self {
             form: Form::Table,
             quick: false,
+            long: false,
             only: Vec::new(),
             curves: None,
         };
@@ -47,6 +51,7 @@ impl Options {
                 // Cargo's own.
                 "--bench" => {}
                 "--quick" => options.quick = true,
+                "--long" => options.long = true,
                 "--json" => options.form = Form::Json,
                 "--markdown" => options.form = Form::Markdown,
                 "--only" => match args.next() {

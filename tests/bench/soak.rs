@@ -1,0 +1,272 @@
+//! Ten million claims and releases on one pool while some reader always holds a snapshot open: nothing may grow.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use ipam_api::{Attachment, Claim, Entry, Release};
+use ipam_server::store::{Releasing, Store};
+use serde_json::json;
+use sqlx::{Connection, PgConnection};
+
+use crate::lab::{self, Lab};
+use crate::row::{Goal, Peer, Row};
+use crate::samples::Samples;
+use crate::service::Service;
+
+pub(crate) const ROWS: &[&str] = &["soak-p99", "soak-size", "soak-dead", "returned"];
+
+const POOL: &str = "soak";
+const BATCH: usize = 256;
+/// Names of containers, which come again after so many: what is kept of each stays for an hour, longer than the run.
+const CONTAINERS: usize = 1_000 * BATCH;
+/// How long one snapshot is held until a new one takes its place, as a backup after the other would.
+const SNAPSHOT: Duration = Duration::from_secs(30);
+/// History older than that is pruned.
+const RETENTION: Duration = Duration::from_secs(20);
+/// The run is told in so many parts. In the first ones the history fills.
+const PARTS: usize = 10;
+const SETTLED: usize = 3;
+
+/// One part of the run.
+struct Part {
+    /// Of a batch, in milliseconds.
+    p99: f64,
+    /// Tables and indexes, in MiB.
+    size: f64,
+    dead_rows: f64,
+}
+
+pub(crate) fn run(lab: &Lab) -> Result<Vec<Row>> {
+    let service = Service::start(lab)?;
+    service.create_pool(POOL, "10.0.0.0/8", &json!({}))?;
+    let url = service.server.database_url().to_owned();
+    let verbs = lab.amount(400_000, 10_000_000);
+    let runtime = tokio::runtime::Runtime::new()?;
+    let parts = runtime.block_on(soak(&url, verbs))?;
+    let (first, last) = (&parts[SETTLED], &parts[PARTS - 1]);
+    let row = |id, what: &str, unit, of: fn(&Part) -> f64, times| Row {
+        id,
+        what: format!("{what} in the last tenth of {verbs} claims and releases"),
+        unit,
+        ours: of(last),
+        peer: Some(Peer {
+            name: "in the fourth",
+            value: of(first),
+        }),
+        goal: Goal::TimesOrLess(times),
+        note: String::new(),
+    };
+    let mut rows = vec![
+        row(
+            "soak-p99",
+            "p99 of a batch of 256",
+            "ms",
+            |part| part.p99,
+            1.25,
+        ),
+        row(
+            "soak-size",
+            "tables and indexes",
+            "MiB",
+            |part| part.size,
+            1.25,
+        ),
+        row("soak-dead", "dead rows", "", |part| part.dead_rows, 1.25),
+    ];
+    service.check_books()?;
+    drop(service);
+    rows.push(returned(lab, &runtime)?);
+    Ok(rows)
+}
+
+async fn soak(url: &str, verbs: usize) -> Result<Vec<Part>> {
+    let store = Store::open(url).await?;
+    let reading = tokio::spawn(read(url.to_owned()));
+    let pruning = tokio::spawn(prune(store.clone()));
+    let mut parts = Vec::new();
+    let mut round = 0;
+    for number in 1..=PARTS {
+        let begin = Instant::now();
+        let mut times = Samples::EMPTY;
+        for _ in 0..verbs / PARTS / BATCH / 2 {
+            round += 1;
+            let [claimed, released] = come_and_go(&store, round * BATCH).await?;
+            times.push_time(claimed);
+            times.push_time(released);
+        }
+        let part = Part {
+            p99: times.percentile(0.99),
+            size: lab::ask(url, SIZE)?.parse()?,
+            dead_rows: lab::ask(url, DEAD_ROWS)?.parse()?,
+        };
+        eprintln!(
+            "soak: part {number} of {PARTS} took {:.0} s, p99 of a batch {:.1} ms, {:.1} MiB, {} dead rows",
+            begin.elapsed().as_secs_f64(),
+            part.p99,
+            part.size,
+            part.dead_rows,
+        );
+        parts.push(part);
+    }
+    ensure!(!reading.is_finished(), "{:?}", reading.await);
+    ensure!(!pruning.is_finished(), "{:?}", pruning.await);
+    reading.abort();
+    pruning.abort();
+    store.close().await;
+    Ok(parts)
+}
+
+const SIZE: &str = "select sum(pg_total_relation_size(relid)) / 1048576 from pg_stat_user_tables";
+const DEAD_ROWS: &str = "select sum(n_dead_tup) from pg_stat_user_tables";
+
+/// A batch is claimed for and released again; how long each took.
+async fn come_and_go(store: &Store, first: usize) -> Result<[Duration; 2]> {
+    let keys: Vec<_> = (first..first + BATCH).map(key).collect();
+    let claims: Vec<_> = keys.iter().map(claim).collect();
+    let releases: Vec<_> = keys.iter().map(release).collect();
+    let begin = Instant::now();
+    for answer in store.allocate(&claims).await {
+        answer?;
+    }
+    let claimed = begin.elapsed();
+    for answer in store.release(&releases).await {
+        ensure!(answer? == 1, "a release frees another number of leases");
+    }
+    Ok([claimed, begin.elapsed() - claimed])
+}
+
+/// Holds a snapshot open, and another after it.
+async fn read(url: String) -> Result<()> {
+    loop {
+        let mut reader = PgConnection::connect(&url).await?;
+        sqlx::raw_sql("begin isolation level repeatable read; select count(*) from lease")
+            .execute(&mut reader)
+            .await?;
+        tokio::time::sleep(SNAPSHOT).await;
+        reader.close().await?;
+    }
+}
+
+/// Prunes as the service does, but for a shorter memory.
+async fn prune(store: Store) -> Result<()> {
+    loop {
+        let goes_on = store.tidy(RETENTION).await?;
+        let pause = if goes_on { 50 } else { 1_000 };
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+    }
+}
+
+/// A pool whose free space is single addresses that were leased before, and all of them leased again under a snapshot that
+/// sees every row which that leaves dead.
+fn returned(lab: &Lab, runtime: &tokio::runtime::Runtime) -> Result<Row> {
+    let service = Service::start(lab)?;
+    let count = lab.amount(20_480, 200_192);
+    let pool = json!({ "ranges": [{ "first": "10.0.0.16", "last": last_of(count) }] });
+    service.create_pool(POOL, "10.0.0.0/8", &pool)?;
+    let (first, last) = runtime.block_on(drain(service.server.database_url(), count))?;
+    service.check_books()?;
+    Ok(Row {
+        id: "returned",
+        what: format!(
+            "the last batches of {count} returned addresses, leased again under a snapshot"
+        ),
+        unit: "ms",
+        ours: last,
+        peer: Some(Peer {
+            name: "the first",
+            value: first,
+        }),
+        goal: Goal::TimesOrLess(2.0),
+        note: String::new(),
+    })
+}
+
+/// The last of so many addresses from 10.0.0.16 on.
+fn last_of(count: usize) -> std::net::Ipv4Addr {
+    let first = u32::from(std::net::Ipv4Addr::new(10, 0, 0, 16));
+    std::net::Ipv4Addr::from(first + u32::try_from(count).unwrap_or(u32::MAX) - 1)
+}
+
+/// Medians of the first and of the last twentieth of the batches.
+async fn drain(url: &str, count: usize) -> Result<(f64, f64)> {
+    let store = Store::open(url).await?;
+    let keys: Vec<_> = (0..count).map(key).collect();
+    let claims: Vec<_> = keys.iter().map(claim).collect();
+    let releases: Vec<_> = keys.iter().map(release).collect();
+    for batch in claims.chunks(BATCH) {
+        store
+            .allocate(batch)
+            .await
+            .into_iter()
+            .try_for_each(|answer| answer.map(drop))?;
+    }
+    for batch in releases.chunks(BATCH) {
+        store
+            .release(batch)
+            .await
+            .into_iter()
+            .try_for_each(|answer| answer.map(drop))?;
+    }
+    let mut reader = PgConnection::connect(url).await?;
+    sqlx::raw_sql("begin isolation level repeatable read; select count(*) from lease")
+        .execute(&mut reader)
+        .await?;
+    let mut times = Vec::new();
+    for batch in claims.chunks(BATCH) {
+        let begin = Instant::now();
+        store
+            .allocate(batch)
+            .await
+            .into_iter()
+            .try_for_each(|answer| answer.map(drop))?;
+        times.push(begin.elapsed().as_secs_f64() * 1e3);
+    }
+    reader.close().await?;
+    store.close().await;
+    let few = times.len() / 20;
+    let median = |times: &[f64]| times.iter().copied().collect::<Samples>().median();
+    Ok((median(&times[..few]), median(&times[times.len() - few..])))
+}
+
+fn key(number: usize) -> Attachment {
+    Attachment {
+        cluster: "default".to_owned(),
+        node: format!("node-{}", number % 10),
+        network: "soak".to_owned(),
+        container_id: format!("container-{:012}", number % CONTAINERS),
+        ifname: "eth0".to_owned(),
+    }
+}
+
+fn claim(key: &Attachment) -> Claim {
+    Claim {
+        attachment: key.clone(),
+        machine_id: None,
+        boot_id: None,
+        issued: None,
+        pod: None,
+        owner: None,
+        entries: vec![Entry {
+            pools: vec![POOL.to_owned()],
+        }],
+        wanted: Vec::new(),
+        deadline_ms: None,
+    }
+}
+
+fn release(key: &Attachment) -> Releasing {
+    let key = key.clone();
+    Releasing {
+        release: Release {
+            cluster: key.cluster,
+            node: key.node,
+            network: key.network,
+            container_id: key.container_id,
+            ifname: key.ifname,
+            boot_id: None,
+            issued: None,
+            claim_issued: None,
+        },
+        earlier_boot: false,
+    }
+}
