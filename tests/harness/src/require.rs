@@ -1,5 +1,5 @@
 //! What a test needs of the machine. What is missing is said aloud and the test skipped, but where `IPAM_TEST_REQUIRE`
-//! (comma-separated: `postgres`, `root`, `bird`, …) names it, it is a failure.
+//! (comma-separated: `postgres`, `root`, `bird`, …, or `all`) names it, it is a failure.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -21,8 +21,9 @@ pub fn skip(need: &str, why: &str) {
 
 /// Whether `IPAM_TEST_REQUIRE` makes a missing `need` a failure.
 pub fn is_required(need: &str) -> bool {
-    std::env::var("IPAM_TEST_REQUIRE")
-        .is_ok_and(|needs| needs.split(',').any(|named| named.trim() == need))
+    std::env::var("IPAM_TEST_REQUIRE").is_ok_and(|needs| {
+        (needs.split(',').map(str::trim)).any(|named| [need, "all"].contains(&named))
+    })
 }
 
 /// Whether this process is root (need `root`); says so when it is not.
