@@ -95,8 +95,14 @@ fn memory_kib(server: &Server) -> u64 {
     words.and_then(|number| number.parse().ok()).expect("VmRSS")
 }
 
-/// How many claims of so many clients are served in a phase, and how many are told to come again.
-fn phase(server: &Server, name: &str, clients: usize) -> (usize, usize) {
+/// How many claims of so many clients are served in a phase, and how many are told to come again. `rest`: for how long a
+/// client that is told so stays away.
+fn phase(
+    server: &Server,
+    name: &str,
+    clients: usize,
+    rest: fn(Duration) -> Duration,
+) -> (usize, usize) {
     let (served, busy) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let claimants = (0..clients).map(|n| Claimant::new(server, format!("{name}-{n}")));
     let claimants: Vec<_> = claimants.collect();
@@ -109,7 +115,9 @@ fn phase(server: &Server, name: &str, clients: usize) -> (usize, usize) {
                     match claimant.claim() {
                         Told::Served => served.fetch_add(1, Ordering::Relaxed),
                         Told::Busy(pause) => {
-                            thread::sleep(pause.min(end.saturating_duration_since(Instant::now())));
+                            thread::sleep(
+                                rest(pause).min(end.saturating_duration_since(Instant::now())),
+                            );
                             busy.fetch_add(1, Ordering::Relaxed)
                         }
                     };
@@ -122,6 +130,15 @@ fn phase(server: &Server, name: &str, clients: usize) -> (usize, usize) {
     (served.into_inner(), busy.into_inner())
 }
 
+fn as_told(pause: Duration) -> Duration {
+    pause
+}
+
+/// As clients do that have never heard of Retry-After.
+fn hardly(_pause: Duration) -> Duration {
+    Duration::from_millis(50)
+}
+
 #[test]
 fn ten_times_what_a_server_bears_is_told_to_come_again_and_the_good_work_goes_on() {
     let _alone = rounds::alone();
@@ -129,20 +146,30 @@ fn ten_times_what_a_server_bears_is_told_to_come_again_and_the_good_work_goes_on
         return;
     };
     let (mut peak, mut crowded, mut refused, mut memory) = (0, 0, 0, 0);
+    let (mut rude, mut shouted) = (0, 0);
     for round in 0..ROUNDS {
-        peak = peak.max(phase(&server, &format!("peak-{round}"), QUEUE).0);
-        let (served, busy) = phase(&server, &format!("crowd-{round}"), CROWD);
+        peak = peak.max(phase(&server, &format!("peak-{round}"), QUEUE, as_told).0);
+        let (served, busy) = phase(&server, &format!("crowd-{round}"), CROWD, as_told);
         crowded = crowded.max(served);
         refused += busy;
+        let (served, busy) = phase(&server, &format!("rude-{round}"), CROWD, hardly);
+        rude = rude.max(served);
+        shouted = shouted.max(busy);
         memory = memory.max(memory_kib(&server));
     }
     say(&format!(
-        "overload: {peak} leases in {PHASE:?} by {QUEUE} clients, {crowded} by {CROWD}, {refused} refused, {memory} KiB"
+        "overload: {peak} leases in {PHASE:?} by {QUEUE} clients, {crowded} by {CROWD} ({refused} refused), \
+         {rude} by {CROWD} that do not wait ({shouted} refused), {memory} KiB"
     ));
     assert!(refused > CROWD, "{refused} refusals: that was no overload");
     assert!(
         crowded * 10 >= peak * 8,
         "{crowded} leases, at its peak {peak}"
+    );
+    // They and the server share the machine's cores: what the clients take for shouting nobody else has.
+    assert!(
+        rude * 5 >= peak,
+        "{rude} leases beside clients that do not wait, at its peak {peak}"
     );
     assert!(memory < MOST_MEMORY_KIB, "{memory} KiB");
 }
@@ -210,7 +237,7 @@ fn clients_that_mean_harm_do_none_to_a_good_one() {
         (announces_a_huge_body, 20),
         (never_reads, 10),
     ];
-    phase(&server, "held", QUEUE);
+    phase(&server, "held", QUEUE, as_told);
     let over = AtomicBool::new(false);
     let (count, slowest, memory) = thread::scope(|scope| {
         for (harm, count) in harms {
