@@ -116,7 +116,7 @@ fn groups(config: &Config, spool: &Spool) -> io::Result<Vec<(Access, Vec<Name>)>
         let Some(record) = spool.read(&name)? else {
             continue;
         };
-        let access = replay::access_for(&record, &present);
+        let access = replay::access_for(&record, &present, &state);
         match groups.iter_mut().find(|(known, _)| *known == access) {
             Some((_, names)) => names.push(name),
             None => groups.push((access, vec![name])),

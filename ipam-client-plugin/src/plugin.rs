@@ -99,7 +99,12 @@ impl Plugin for Ipam {
     fn after(&self, _: &Invocation, _: &NetConf) {
         if let Some(session) = self.session.get() {
             let spool = session.spool_dir();
-            replay::after_work(&session.client, &spool, &session.identity.boot_id);
+            replay::after_work(
+                &session.client,
+                &session.state,
+                &spool,
+                &session.identity.boot_id,
+            );
         }
     }
 }

@@ -8,6 +8,7 @@ use ipam_api::{Attachment, ReleaseRequest, Released};
 use crate::client::{Access, Client, Patience};
 use crate::fault::Fault;
 use crate::spool::{Name, Record, Spool};
+use crate::state::State;
 
 /// The most records of one request.
 pub const BATCH: usize = 100;
@@ -26,8 +27,8 @@ pub struct Delivery {
 }
 
 /// One batch of what is meant for the client's service, unless another call is at it. An empty spool costs one look.
-pub fn after_work(client: &Client, spool: &Spool, boot_id: &str) {
-    let done = replay(client, spool, boot_id);
+pub fn after_work(client: &Client, state: &State, spool: &Spool, boot_id: &str) {
+    let done = replay(client, state, spool, boot_id);
     match done {
         Ok(Some(Delivery {
             fault: Some(fault), ..
@@ -41,11 +42,15 @@ pub fn after_work(client: &Client, spool: &Spool, boot_id: &str) {
     }
 }
 
-fn replay(client: &Client, spool: &Spool, boot_id: &str) -> io::Result<Option<Delivery>> {
+fn replay(
+    client: &Client,
+    state: &State,
+    spool: &Spool,
+    boot_id: &str,
+) -> io::Result<Option<Delivery>> {
     let deadline = Instant::now() + TIME;
-    let service = client.access().service_id.clone();
-    let is_ours = |name: &Name| name.is_for(service.as_deref());
-    if !spool.names()?.iter().any(is_ours) {
+    let ours = |most| first_of(client, state, spool, most, |_| true);
+    if ours(1)?.is_empty() {
         return Ok(None);
     }
     let Some(_lock) = spool.try_lock()? else {
@@ -53,25 +58,63 @@ fn replay(client: &Client, spool: &Spool, boot_id: &str) -> io::Result<Option<De
     };
     spool.sweep()?;
     // Anew under the lock: what another has just delivered is gone.
-    let mut names = spool.names()?;
-    names.retain(is_ours);
-    names.truncate(BATCH);
-    deliver(client, spool, &names, boot_id, deadline).map(Some)
+    deliver(client, spool, &ours(BATCH)?, boot_id, deadline).map(Some)
+}
+
+/// The first records that may be given to the client, `most` at most.
+fn first_of(
+    client: &Client,
+    state: &State,
+    spool: &Spool,
+    most: usize,
+    is_wanted: impl Fn(&Name) -> bool,
+) -> io::Result<Vec<Name>> {
+    let present = client.access();
+    let mut found = Vec::new();
+    for name in spool.names()? {
+        if found.len() == most {
+            break;
+        }
+        if is_wanted(&name)
+            && name.may_be_for(present.service_id.as_deref())
+            && let Some(record) = spool.read(&name)?
+            && is_for(&record.access, present, state)
+        {
+            found.push(name);
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a record that is meant for `named` may count as done at `present`. One that was written before the first
+/// success knows no service: its servers tell, by what the node has learnt of them since. One that knows no server
+/// either was written by a DEL that nothing on the node could tell of any: it goes to whichever service answers.
+fn is_for(named: &Access, present: &Access, state: &State) -> bool {
+    match service_of(named, state) {
+        Some(id) => present.service_id.as_deref() == Some(id),
+        None => {
+            named.servers.is_empty() || named.servers.iter().any(|s| present.servers.contains(s))
+        }
+    }
+}
+
+fn service_of<'a>(named: &'a Access, state: &'a State) -> Option<&'a str> {
+    let known = || state.service(&named.servers).map(|s| s.id.as_str());
+    named.service_id.as_deref().or_else(known)
 }
 
 /// Delivers what is known of one attachment, before it is claimed again: the releases are older than the claim, and
 /// would free nothing after it.
 pub fn settle(
     client: &Client,
+    state: &State,
     spool: &Spool,
     attachment: &Attachment,
     boot_id: &str,
     deadline: Instant,
 ) -> io::Result<Delivery> {
-    let service = client.access().service_id.clone();
-    let mut names = spool.names()?;
-    names.retain(|name| name.is_about(attachment) && name.is_for(service.as_deref()));
-    names.truncate(BATCH);
+    let about = |name: &Name| name.is_about(attachment);
+    let names = first_of(client, state, spool, BATCH, about)?;
     deliver(client, spool, &names, boot_id, deadline)
 }
 
@@ -161,19 +204,18 @@ pub fn release(
     client.post("/v1/release", &|_| body.clone(), patience)
 }
 
-/// Whom to give a record to: the present servers of its service when they are known, else the ones it names.
-pub fn access_for(record: &Record, present: &Access) -> Access {
+/// Whom to give a record to: the present servers when they are of its service, else the ones it names.
+pub fn access_for(record: &Record, present: &Access, state: &State) -> Access {
     let named = &record.access;
-    let same = named.service_id.is_none() || named.service_id == present.service_id;
-    if named.servers.is_empty() || (same && !present.servers.is_empty()) {
-        Access {
-            service_id: named
-                .service_id
-                .clone()
-                .or_else(|| present.service_id.clone()),
-            ..present.clone()
-        }
-    } else {
-        named.clone()
+    let is_theirs = is_for(named, present, state) && !present.servers.is_empty();
+    let access = match is_theirs || named.servers.is_empty() {
+        true => present,
+        false => named,
+    };
+    let service_id =
+        service_of(named, state).or(present.service_id.as_deref().filter(|_| is_theirs));
+    Access {
+        service_id: service_id.map(str::to_owned),
+        ..access.clone()
     }
 }

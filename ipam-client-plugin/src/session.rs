@@ -124,17 +124,30 @@ impl Session {
     }
 
     /// Keeps a release for a later call. Code 5 when even that fails: then the runtime has to call again.
+    ///
+    /// When nothing names a server, any of the services that the node knows may be the one: it is kept for each, and does
+    /// nothing at those that never leased to the attachment.
     pub fn spool(&self, release: Release) -> Result<(), Error> {
-        let record = Record {
-            release,
-            access: self.client.access().clone(),
-        };
+        let present = self.client.access();
         let spool = self.spool_dir();
-        spool.write(&record).map_err(|e| {
-            Error::io(format!(
-                "no server has confirmed the release, and it cannot be kept in {}: {e}",
-                spool.dir().display()
-            ))
+        let keep = |access: Access| {
+            let release = release.clone();
+            spool.write(&Record { release, access }).map_err(|e| {
+                Error::io(format!(
+                    "no server has confirmed the release, and it cannot be kept in {}: {e}",
+                    spool.dir().display()
+                ))
+            })
+        };
+        if !present.servers.is_empty() || self.state.services.is_empty() {
+            return keep(present.clone());
+        }
+        self.state.services.iter().try_for_each(|service| {
+            keep(Access {
+                servers: service.servers.clone(),
+                service_id: Some(service.id.clone()),
+                ..present.clone()
+            })
         })
     }
 

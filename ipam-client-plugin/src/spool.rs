@@ -65,8 +65,8 @@ impl Name {
         self.part(1) == Some(&key(attachment))
     }
 
-    /// Whether it is meant for this service, or for whichever answers.
-    pub fn is_for(&self, service_id: Option<&str>) -> bool {
+    /// Whether it may be meant for this service: it is, or only the record's servers tell.
+    pub fn may_be_for(&self, service_id: Option<&str>) -> bool {
         let part = self.part(0);
         part == Some(&service(service_id)) || part == Some(&service(None))
     }
@@ -249,9 +249,11 @@ mod tests {
         assert_eq!(Name::parse(&name.0).as_ref(), Some(&name));
         assert!(name.is_about(&record("c1", 9, None).release.attachment()));
         assert!(!name.is_about(&record("c2", 5, None).release.attachment()));
-        assert!(name.is_for(Some("s1")) && !name.is_for(Some("s2")) && !name.is_for(None));
+        assert!(
+            name.may_be_for(Some("s1")) && !name.may_be_for(Some("s2")) && !name.may_be_for(None)
+        );
         let unpinned = Name::of(&record("c1", 5, None));
-        assert!(unpinned.is_for(Some("s1")) && unpinned.is_for(None));
+        assert!(unpinned.may_be_for(Some("s1")) && unpinned.may_be_for(None));
         for other in ["", "x.json", "a-b-c-d.json", ".x.json.1.tmp", "rejected"] {
             assert_eq!(Name::parse(other), None, "{other}");
         }

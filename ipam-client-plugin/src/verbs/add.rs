@@ -116,9 +116,14 @@ fn deliver(session: &Session, conf: &NetConf, reply: Reply<Granted>) -> Result<C
 fn settle(session: &Session, attachment: &Attachment) {
     // A server that hangs must leave the claim a chance at another.
     let deadline = Instant::now() + session.config.timeout / 2;
-    let boot_id = &session.identity.boot_id;
-    let spool = session.spool_dir();
-    let settled = replay::settle(&session.client, &spool, attachment, boot_id, deadline);
+    let settled = replay::settle(
+        &session.client,
+        &session.state,
+        &session.spool_dir(),
+        attachment,
+        &session.identity.boot_id,
+        deadline,
+    );
     match settled.map(|delivery| delivery.fault) {
         Ok(None) => {}
         Ok(Some(fault)) => tracing::warn!(%fault, "an earlier release of {attachment} stays"),

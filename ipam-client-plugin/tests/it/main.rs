@@ -8,6 +8,7 @@ mod node;
 mod people;
 mod pinning;
 mod responder;
+mod services;
 mod spool;
 mod status;
 mod tls;

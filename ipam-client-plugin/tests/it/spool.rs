@@ -21,17 +21,19 @@ fn server(release: impl Fn(&Request) -> Act + Send + Sync + 'static) -> Responde
     })
 }
 
-/// DELs that found nobody, of containers `d0`, `d1`, …
-fn missed_dels(node: &Node, url: &str, count: usize) {
+/// DELs of containers `d0`, `d1`, … that found nobody at the service's only server, which this returns.
+fn missed_dels(node: &Node, count: usize) -> String {
+    let gone = nobody();
     for n in 0..count {
-        let config = node.network("1.1.0", &json!(url), &json!(["p"]));
+        let config = node.network("1.1.0", &json!(gone), &json!(["p"]));
         node.run("DEL", &format!("d{n}"), &config).success();
     }
     assert_eq!(node.spooled().len(), count);
+    gone
 }
 
 /// The containers of each release request, in order.
-fn released(server: &Responder) -> Vec<Vec<String>> {
+pub(crate) fn released(server: &Responder) -> Vec<Vec<String>> {
     let container = |one: &Value| one["container_id"].as_str().unwrap().to_owned();
     let list = |request: Request| {
         let attachments = request.body["attachments"].as_array().unwrap().clone();
@@ -40,7 +42,7 @@ fn released(server: &Responder) -> Vec<Vec<String>> {
     server.of("/v1/release").into_iter().map(list).collect()
 }
 
-fn flush(node: &Node) -> Outcome {
+pub(crate) fn flush(node: &Node) -> Outcome {
     let output = Command::new(BINARY)
         .args(["flush", "--node-file"])
         .arg(node.path("node.json"))
@@ -60,9 +62,9 @@ fn flush(node: &Node) -> Outcome {
 fn what_was_missed_is_replayed_in_one_batch_after_any_work_that_succeeds() {
     for verb in ["ADD", "DEL", "CHECK", "GC"] {
         let node = Node::new("n1");
-        missed_dels(&node, &nobody(), 3);
+        let gone = missed_dels(&node, 3);
         let server = server(|_| Act::released());
-        let mut config = node.network("1.1.0", &json!(server.url()), &json!(["p"]));
+        let mut config = node.network("1.1.0", &json!([server.url(), gone]), &json!(["p"]));
         config["prevResult"] = json!({"ips": [{"address": "10.0.0.5/24"}]});
         config["cni.dev/valid-attachments"] = json!([]);
         node.run(verb, "c1", &config).success();
@@ -88,9 +90,9 @@ fn a_replay_that_is_not_confirmed_keeps_the_records() {
         Act::Answer(200, vec![], "<html>".into()),
     ] {
         let node = Node::new("n1");
-        missed_dels(&node, &nobody(), 2);
+        let gone = missed_dels(&node, 2);
         let server = server(move |_| act.clone());
-        let config = node.network("1.1.0", &json!(server.url()), &json!(["p"]));
+        let config = node.network("1.1.0", &json!([server.url(), gone]), &json!(["p"]));
         node.run("ADD", "c1", &config).success();
         assert_eq!(node.spooled().len(), 2);
         assert_eq!(released(&server), [["d0", "d1"]]);
@@ -100,9 +102,9 @@ fn a_replay_that_is_not_confirmed_keeps_the_records() {
 #[test]
 fn the_answer_is_out_before_the_replay_begins_and_the_replay_is_bounded() {
     let node = Node::new("n1");
-    missed_dels(&node, &nobody(), 1);
+    let gone = missed_dels(&node, 1);
     let server = server(|_| Act::Hang(Duration::from_secs(20)));
-    let config = node.network("1.1.0", &json!(server.url()), &json!(["p"]));
+    let config = node.network("1.1.0", &json!([server.url(), gone]), &json!(["p"]));
     let started = Instant::now();
     let mut child = Command::new(BINARY)
         .env_clear()
@@ -133,7 +135,7 @@ fn the_answer_is_out_before_the_replay_begins_and_the_replay_is_bounded() {
 #[test]
 fn a_batch_has_at_most_a_hundred_records() {
     let node = Node::new("n1");
-    missed_dels(&node, &nobody(), 1);
+    let gone = missed_dels(&node, 1);
     let spool = node.state_dir().join("spool");
     let first = fs::read_dir(&spool)
         .unwrap()
@@ -148,7 +150,7 @@ fn a_batch_has_at_most_a_hundred_records() {
     }
     assert_eq!(node.spooled().len(), 150);
     let server = server(|_| Act::released());
-    let config = node.network("1.1.0", &json!(server.url()), &json!(["p"]));
+    let config = node.network("1.1.0", &json!([server.url(), gone]), &json!(["p"]));
     let sizes = || released(&server).iter().map(Vec::len).collect::<Vec<_>>();
     node.run("ADD", "c1", &config).success();
     assert_eq!((sizes(), node.spooled().len()), (vec![100], 50));
@@ -159,9 +161,9 @@ fn a_batch_has_at_most_a_hundred_records() {
 #[test]
 fn an_add_settles_its_own_key_before_it_claims() {
     let node = Node::new("n1");
-    missed_dels(&node, &nobody(), 2);
+    let gone = missed_dels(&node, 2);
     let server = server(|_| Act::released());
-    let config = node.network("1.1.0", &json!(server.url()), &json!(["p"]));
+    let config = node.network("1.1.0", &json!([server.url(), gone]), &json!(["p"]));
     node.run("ADD", "d1", &config).success();
     let paths: Vec<_> = server.requests().iter().map(|r| r.path.clone()).collect();
     assert_eq!(paths, ["/v1/release", "/v1/leases", "/v1/release"]);
@@ -171,7 +173,7 @@ fn an_add_settles_its_own_key_before_it_claims() {
 #[test]
 fn one_malformed_record_holds_up_no_other_and_is_set_aside() {
     let node = Node::new("n1");
-    missed_dels(&node, &nobody(), 3);
+    let gone = missed_dels(&node, 3);
     let server = server(|request| {
         let all = request.body["attachments"].as_array().unwrap();
         match all.iter().any(|one| one["container_id"] == "d1") {
@@ -179,7 +181,7 @@ fn one_malformed_record_holds_up_no_other_and_is_set_aside() {
             false => Act::released(),
         }
     });
-    let config = node.network("1.1.0", &json!(server.url()), &json!(["p"]));
+    let config = node.network("1.1.0", &json!([server.url(), gone]), &json!(["p"]));
     let outcome = node.run("ADD", "c1", &config);
     outcome.success();
     assert!(outcome.stderr.contains("set aside"), "{outcome:?}");
@@ -198,9 +200,9 @@ fn one_malformed_record_holds_up_no_other_and_is_set_aside() {
 #[test]
 fn only_one_call_replays_at_a_time_and_the_others_do_not_wait() {
     let node = Node::new("n1");
-    missed_dels(&node, &nobody(), 1);
+    let gone = missed_dels(&node, 1);
     let server = server(|_| Act::released());
-    let config = node.network("1.1.0", &json!(server.url()), &json!(["p"]));
+    let config = node.network("1.1.0", &json!([server.url(), gone]), &json!(["p"]));
     let file = fs::File::create(node.state_dir().join("spool.lock")).unwrap();
     let lock = Flock::lock(file, FlockArg::LockExclusive).unwrap();
     node.run("ADD", "c1", &config).success();
@@ -242,33 +244,14 @@ fn a_del_that_knows_no_server_is_kept_for_whichever_comes() {
 }
 
 #[test]
-fn a_record_for_another_service_is_not_given_to_this_one() {
-    let theirs = server(|_| Act::Raw(String::new()));
-    let node = Node::new("n1");
-    let config = |url: String| node.network("1.1.0", &json!(url), &json!(["p"]));
-    node.run("ADD", "c1", &config(theirs.url())).success();
-    node.run("DEL", "c1", &config(theirs.url())).success();
-    let ours = Responder::start(|request, _| {
-        let act = match request.path.as_str() {
-            "/v1/leases" => Act::leases(&["10.0.0.5/24"]),
-            _ => Act::released(),
-        };
-        act.with_header("ipam-service-id", "our-service")
-    });
-    node.run("ADD", "c2", &config(ours.url())).success();
-    assert!(released(&ours).is_empty());
-    assert_eq!(node.spooled().len(), 1);
-}
-
-#[test]
 fn flush_drains_everything_and_says_so() {
     let node = Node::new("n1");
     let empty = flush(&node);
     assert_eq!(empty.exit, Some(0), "{empty:?}");
     assert!(empty.stdout.starts_with("0 delivered, 0 left"), "{empty:?}");
-    missed_dels(&node, &nobody(), 3);
+    let gone = missed_dels(&node, 3);
     let server = server(|_| Act::released());
-    node.write_node_file(&json!({"server": server.url()}));
+    node.write_node_file(&json!({"server": [server.url(), gone]}));
     let outcome = flush(&node);
     assert_eq!(outcome.exit, Some(0), "{outcome:?}");
     assert!(
@@ -279,35 +262,9 @@ fn flush_drains_everything_and_says_so() {
 }
 
 #[test]
-fn flush_reaches_each_services_own_servers_without_a_node_file() {
-    let node = Node::new("n1");
-    let mut servers = Vec::new();
-    for id in ["service-a", "service-b"] {
-        let server = Responder::start(move |request, before| {
-            let act = match (request.path.as_str(), before) {
-                ("/v1/leases", _) => Act::leases(&["10.0.0.5/24"]),
-                (_, 1) => Act::problem(503, "unavailable", "away"),
-                _ => Act::released(),
-            };
-            act.with_header("ipam-service-id", id)
-        });
-        let config = node.network("1.1.0", &json!(server.url()), &json!(["p"]));
-        node.run("ADD", id, &config).success();
-        node.run("DEL", id, &config).success();
-        servers.push(server);
-    }
-    assert_eq!(node.spooled().len(), 2);
-    let outcome = flush(&node);
-    assert_eq!(outcome.exit, Some(0), "{outcome:?}");
-    for (server, id) in servers.iter().zip(["service-a", "service-b"]) {
-        assert_eq!(released(server).last().unwrap(), &[id]);
-    }
-}
-
-#[test]
 fn flush_fails_and_tells_why_when_something_is_left() {
     let node = Node::new("n1");
-    missed_dels(&node, &nobody(), 2);
+    missed_dels(&node, 2);
     let outcome = flush(&node);
     assert_eq!(outcome.exit, Some(1), "{outcome:?}");
     assert!(outcome.stdout.contains("Connection refused"), "{outcome:?}");
@@ -320,7 +277,7 @@ fn flush_fails_and_tells_why_when_something_is_left() {
 #[test]
 fn a_damaged_record_is_set_aside_and_the_others_are_delivered() {
     let node = Node::new("n1");
-    missed_dels(&node, &nobody(), 2);
+    let gone = missed_dels(&node, 2);
     let spool = node.state_dir().join("spool");
     let mut files: Vec<_> = fs::read_dir(&spool)
         .unwrap()
@@ -329,7 +286,7 @@ fn a_damaged_record_is_set_aside_and_the_others_are_delivered() {
     files.sort();
     fs::write(&files[0], "{\"release\": {").unwrap();
     let server = server(|_| Act::released());
-    let config = node.network("1.1.0", &json!(server.url()), &json!(["p"]));
+    let config = node.network("1.1.0", &json!([server.url(), gone]), &json!(["p"]));
     node.run("ADD", "c1", &config).success();
     assert_eq!(released(&server), [["d1"]]);
     assert_eq!(node.rejected().len(), 1);
