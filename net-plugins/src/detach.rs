@@ -1,8 +1,9 @@
-//! DEL: the link in the container.
+//! DEL: the link in the container, and its lease.
 
 use std::thread;
 
 use cni::{Command, Error, Invocation, NetConf};
+use rtnetlink::packet_route::link::InfoKind;
 
 use crate::ipam::Ipam;
 use crate::link::{self, Link};
@@ -29,48 +30,67 @@ pub fn open(host: &Netlink, invocation: &Invocation) -> Result<Container, Error>
 
 /// How the parts of a DEL went.
 pub struct Outcome {
-    /// Giving the lease back.
-    pub lease: Result<(), Error>,
-    /// Deleting the link.
-    pub link: Result<(), Error>,
+    /// Deleting the link and giving the lease back.
+    pub link_and_lease: Result<(), Error>,
     /// Removing masquerading.
     pub masquerade: Result<(), Error>,
 }
 
-/// Deletes the owner's veth, from whichever side it can be reached, gives the lease back and removes masquerading. The
-/// outer error is one before anything was done.
-///
-/// The kernel takes tens of milliseconds to delete a link, and some to delete a rule: so everything goes on at once. The
-/// link is down before, because its address must not be leased again while it still answers.
+/// Deletes the owner's veth, from whichever side it can be reached, gives the lease back and removes masquerading. What
+/// else answers for the address is stopped by `silence`. The outer error is one before anything was done.
 pub fn veth(
     host: &Netlink,
     invocation: &Invocation,
     conf: &NetConf,
     owner: &Owner,
+    silence: impl FnOnce() -> Result<(), Error>,
 ) -> Result<Outcome, Error> {
     let container = open(host, invocation)?;
-    let doomed = match &container {
-        Ok(Some(container)) => find(host, container, owner),
-        _ => Ok(None),
+    let (place, links) = match &container {
+        Ok(Some(container)) => (container, find(host, container, owner)),
+        _ => (host, garbage::host_ends(host, owner)),
     };
-    if let (Ok(Some(container)), Ok(Some(link))) = (&container, &doomed) {
-        // When this fails, so does deleting it, and tells why.
-        let _ = link::try_change(container, link, |message| message.down());
-    }
+    let ipam = Ipam::of(invocation, conf);
     Ok(thread::scope(|scope| {
-        let lease = scope.spawn(|| Ipam::of(invocation, conf).call(Command::Del));
+        // The kernel takes a while for the rules too.
         let masquerade = scope.spawn(|| masquerade::tear_down(owner));
-        let link = match (container, doomed) {
-            (Ok(Some(container)), Ok(Some(link))) => link::delete(&container, &link),
-            (Ok(Some(_)), nothing) => nothing.map(drop),
-            (gone, _) => undo::all([garbage::delete_host_end(host, owner), gone.map(drop)]),
-        };
+        let done = links.and_then(|links| delete_and_release(place, &links, &ipam, silence));
         Outcome {
-            lease: join(lease),
-            link,
+            link_and_lease: undo::all([done, container.as_ref().map(drop).map_err(Error::clone)]),
             masquerade: join(masquerade),
         }
     }))
+}
+
+/// Deletes the container's links and gives the lease back once nothing answers for the address any more: another may
+/// hold it in the next moment. When the links can neither be set down nor deleted, or `silence` fails, the lease is
+/// kept and this fails, so that the runtime calls again.
+///
+/// The kernel takes tens of milliseconds to delete a link, for which the lease need not wait: a link that is down does
+/// not answer.
+pub fn delete_and_release(
+    place: &Netlink,
+    links: &[Link],
+    ipam: &Ipam<'_>,
+    silence: impl FnOnce() -> Result<(), Error>,
+) -> Result<(), Error> {
+    let delete = || undo::all(links.iter().map(|link| link::delete(place, link)));
+    if ipam.says_goodbye_over_link() {
+        return undo::all([ipam.call(Command::Del), silence(), delete()]);
+    }
+    let set_down = |link| link::try_change(place, link, |message| message.down());
+    // A link that is gone by now cannot be set down, but deleted.
+    let are_down = !links.iter().map(set_down).any(|outcome| outcome.is_err());
+    let silenced = silence();
+    if !are_down || silenced.is_err() {
+        undo::all([delete(), silenced])?;
+        return ipam.call(Command::Del);
+    }
+    thread::scope(|scope| {
+        let lease = scope.spawn(|| ipam.call(Command::Del));
+        let deleted = delete();
+        undo::all([join(lease), deleted])
+    })
 }
 
 fn join(work: thread::ScopedJoinHandle<'_, Result<(), Error>>) -> Result<(), Error> {
@@ -78,10 +98,11 @@ fn join(work: thread::ScopedJoinHandle<'_, Result<(), Error>>) -> Result<(), Err
         .unwrap_or_else(|_| Err(Error::internal("a thread of this DEL panicked")))
 }
 
-fn find(host: &Netlink, container: &Netlink, owner: &Owner) -> Result<Option<Link>, Error> {
-    match link::find(container, &owner.ifname)? {
-        Some(link) if !is_anothers(host, &link, owner)? => Ok(Some(link)),
-        _ => Ok(None),
+fn find(host: &Netlink, container: &Netlink, owner: &Owner) -> Result<Vec<Link>, Error> {
+    let found = link::find(container, &owner.ifname)?.filter(|link| link.is(&InfoKind::Veth));
+    match found {
+        Some(link) if !is_anothers(host, &link, owner)? => Ok(vec![link]),
+        _ => Ok(Vec::new()),
     }
 }
 

@@ -1,23 +1,30 @@
 //! GC: what a network's attachments left on the host although they are not valid any more.
 
-use std::collections::HashSet;
+use cni::{Command, Error, NetConf, ValidAttachment};
 
-use cni::{Error, NetConf, ValidAttachment};
-
+use crate::ipam::Ipam;
+use crate::link::{self, Link};
 use crate::netlink::Netlink;
 use crate::owner::{Owner, network_mark};
-use crate::{link, masquerade, spoofcheck, undo};
+use crate::{masquerade, spoofcheck, undo};
 
-/// Removes masquerading, host ends of veths and spoofing checks of the network's attachments that are not in `valid`.
-/// Goes on after a failure.
-pub fn collect(host: &Netlink, network: &str, valid: &[ValidAttachment]) -> Result<(), Error> {
-    let rules = masquerade::collect(network, valid);
-    let links = collect_links(host, network, valid);
-    let checks = link::list(host).and_then(|links| {
-        let names: HashSet<_> = links.iter().map(|link| link.name.as_str()).collect();
-        spoofcheck::collect(&names)
-    });
-    undo::all([rules, links, checks])
+/// Removes host ends of veths, masquerading and spoofing checks of the network's attachments that are not valid any
+/// more, and has IPAM collect their leases. What else answers for their addresses is stopped by `silence`.
+///
+/// IPAM is asked when nothing answers any more for what it will give away; while something does, the leases stay until
+/// the next GC. Nothing else holds anything up.
+pub fn collect(
+    host: &Netlink,
+    ipam: &Ipam<'_>,
+    conf: &NetConf,
+    silence: impl FnOnce() -> Result<(), Error>,
+) -> Result<(), Error> {
+    let valid = valid_attachments(conf)?;
+    let links = collect_links(host, &conf.name, valid);
+    let silenced = undo::all([links, silence()]);
+    let leases = silenced.and_then(|()| ipam.call(Command::Gc));
+    let rules = masquerade::collect(&conf.name, valid);
+    undo::all([leases, rules, spoofcheck::collect(host)])
 }
 
 fn collect_links(host: &Netlink, network: &str, valid: &[ValidAttachment]) -> Result<(), Error> {
@@ -32,12 +39,12 @@ fn collect_links(host: &Netlink, network: &str, valid: &[ValidAttachment]) -> Re
     undo::all(stale.map(|link| link::delete(host, link)))
 }
 
-/// Deletes the host's end of the owner's veth, for a DEL that finds no namespace: it may still be in use, or half-built.
-pub fn delete_host_end(host: &Netlink, owner: &Owner) -> Result<(), Error> {
+/// The host's end of the owner's veth, for a DEL that finds no namespace: it may still be in use, or half-built.
+pub fn host_ends(host: &Netlink, owner: &Owner) -> Result<Vec<Link>, Error> {
     let mark = owner.mark();
-    let links = link::list(host)?;
-    let mine = links.iter().filter(|link| link.alias.starts_with(&mark));
-    undo::all(mine.map(|link| link::delete(host, link)))
+    let mut links = link::list(host)?;
+    links.retain(|link| link.alias.starts_with(&mark));
+    Ok(links)
 }
 
 /// The attachments that are still valid. No list at all is refused: it must never be taken for an empty one.

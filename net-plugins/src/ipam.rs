@@ -52,6 +52,12 @@ impl<'a> Ipam<'a> {
         delegate::find(self.kind, &self.invocation.path).map(drop)
     }
 
+    /// Whether the plugin has to find the container's link when it gives back: a DHCP client sends its release from it.
+    /// For all others the link goes first, since it answers for the address.
+    pub fn says_goodbye_over_link(&self) -> bool {
+        self.kind == "dhcp"
+    }
+
     /// Takes the addresses, at least one. They are given back when the ADD fails, also when this very call fails: it
     /// may have been killed after it had taken them.
     pub fn add(&self, undo: &mut Undo<'a>) -> Result<CniResult, Error> {
@@ -83,6 +89,17 @@ impl<'a> Ipam<'a> {
             return Err(Error::internal("IPAM plugin returned missing IP config"));
         }
         Ok(result)
+    }
+
+    /// For a link that is there before its addresses: when the ADD fails, it is down before they are given back.
+    pub fn silence_on_undo(&self, container: &'a Netlink, interface: &Link, undo: &mut Undo<'a>) {
+        if self.says_goodbye_over_link() {
+            return;
+        }
+        let link = interface.clone();
+        undo.note("set the container's interface down", move || {
+            link::change(container, &link, "set down", |message| message.down())
+        });
     }
 
     /// Runs DEL, CHECK, STATUS or GC; nothing without an IPAM plugin.

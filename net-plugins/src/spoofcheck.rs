@@ -2,7 +2,7 @@
 //!
 //! Table, chains and comments are upstream's, so that either can clean up after the other.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use cni::Error;
 
@@ -12,6 +12,7 @@ use crate::netlink::Netlink;
 use crate::nft::rule::Verdict;
 use crate::nft::{self, Batch, Expression, Family, FoundRule, Hook, Table};
 use crate::owner::Owner;
+use crate::undo;
 
 const TABLE: Table = Table {
     family: Family::Bridge,
@@ -130,18 +131,30 @@ impl SpoofCheck {
 }
 
 /// Removes the rules about links that do not exist any more.
-pub fn collect(links: &HashSet<&str>) -> Result<(), Error> {
-    for rule in nft::rules(TABLE, PREROUTING)? {
-        let is_gone = |name: &String| !links.contains(name.as_str());
-        let ours = rule.jumps_to.filter(|chain| chain.starts_with(CHAIN));
-        if let Some(chain) = ours.filter(|_| rule.came_in_over.as_ref().is_some_and(is_gone)) {
-            let orphan = SpoofCheck {
-                mac_chain: format!("{chain}-mac"),
-                chain,
-                comment: rule.comment,
-            };
-            orphan.tear_down()?;
+pub fn collect(host: &Netlink) -> Result<(), Error> {
+    // The rules before the links: an ADD makes its link first, so that it is found for every rule that is found here.
+    let rules = nft::rules(TABLE, PREROUTING)?;
+    let links = link::list(host)?;
+    let names: HashSet<_> = links.iter().map(|link| link.name.as_str()).collect();
+    let mut by_chain: BTreeMap<String, Vec<FoundRule>> = BTreeMap::new();
+    for rule in rules {
+        let ours = rule.jumps_to.clone();
+        if let Some(chain) = ours.filter(|chain| chain.starts_with(CHAIN)) {
+            by_chain.entry(chain).or_default().push(rule);
         }
     }
-    Ok(())
+    let is_gone = |rule: &FoundRule| {
+        let name = rule.came_in_over.as_deref();
+        name.is_some_and(|name| !names.contains(name))
+    };
+    by_chain.retain(|_, jumps| jumps.iter().all(is_gone));
+    undo::all(by_chain.into_iter().map(|(chain, jumps)| {
+        let orphan = SpoofCheck {
+            mac_chain: format!("{chain}-mac"),
+            chain,
+            comment: String::new(),
+        };
+        // These very rules: when an ADD has made others meanwhile, nothing is removed.
+        orphan.remove(&jumps)
+    }))
 }

@@ -51,8 +51,13 @@ impl<'a> Undo<'a> {
         what: impl Display,
         action: impl FnOnce() -> Result<(), Error> + 'a,
     ) -> Result<(), Error> {
-        self.actions.push((what.to_string(), Box::new(action)));
+        self.note(&what, action);
         self.reached(what)
+    }
+
+    /// Notes how to undo what is about to be done, or more that undoing an earlier step takes.
+    pub fn note(&mut self, what: impl Display, action: impl FnOnce() -> Result<(), Error> + 'a) {
+        self.actions.push((what.to_string(), Box::new(action)));
     }
 
     /// Notes that a step is done which an earlier step's undoing takes back too. Fails only when a test asks for it.

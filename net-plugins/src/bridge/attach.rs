@@ -45,6 +45,8 @@ impl<'a> Attach<'a> {
                 Some(running) => self.ipam.take(running)?,
                 None => self.ipam.add(undo)?,
             };
+            self.ipam
+                .silence_on_undo(self.container, &pair.container, undo);
             gateway_link = self.address(&bridge, &pair, &mut result, undo)?;
         } else if !self.keys.leave_down {
             link::set_up(self.container, &pair.container)?;

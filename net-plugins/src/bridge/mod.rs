@@ -56,10 +56,10 @@ impl Plugin for Bridge {
     fn del(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
         let host = Netlink::host()?;
         let owner = Owner::of(invocation, conf);
-        let done = detach::veth(&host, invocation, conf, &owner)?;
+        let done = detach::veth(&host, invocation, conf, &owner, || Ok(()))?;
         let spoof_check = SpoofCheck::of(&owner.container_id, &owner.ifname);
         let spoof_check = spoof_check.tear_down_for(&owner, &host);
-        undo::all([done.lease, done.link, spoof_check, done.masquerade])
+        undo::all([done.link_and_lease, spoof_check, done.masquerade])
     }
 
     fn check(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
@@ -81,9 +81,7 @@ impl Plugin for Bridge {
     }
 
     fn gc(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
-        let valid = garbage::valid_attachments(conf)?;
-        let ipam = Ipam::of(invocation, conf).call(Command::Gc);
-        let host = garbage::collect(&Netlink::host()?, &conf.name, valid);
-        undo::all([ipam, host])
+        let ipam = Ipam::of(invocation, conf);
+        garbage::collect(&Netlink::host()?, &ipam, conf, || Ok(()))
     }
 }

@@ -31,6 +31,7 @@ impl<'a> Attach<'a> {
         let mut result = CniResult::default();
         if self.ipam.is_configured() {
             result = self.ipam.add(undo)?;
+            self.ipam.silence_on_undo(self.container, &interface, undo);
             for ip in &mut result.ips {
                 ip.interface = Some(0);
             }

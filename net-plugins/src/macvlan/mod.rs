@@ -8,11 +8,12 @@ use cni::{CniResult, Command, Error, Invocation, NetConf, Plugin};
 use rtnetlink::packet_route::link::InfoKind;
 
 use crate::ipam::Ipam;
+use crate::link::{self, Link};
 use crate::netlink::Netlink;
 use crate::netns::Netns;
 use crate::owner::Owner;
 use crate::undo::Undo;
-use crate::{detach, expect, garbage, link, undo};
+use crate::{detach, expect, garbage, undo};
 use attach::Attach;
 use keys::{Keys, mode_name};
 
@@ -52,14 +53,16 @@ impl Plugin for Macvlan {
     fn del(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
         let host = Netlink::host()?;
         let container = detach::open(&host, invocation)?;
-        // The lease first: a DHCP client says goodbye over the link.
-        let ipam = Ipam::of(invocation, conf).call(Command::Del);
-        let link = match &container {
-            Ok(Some(container)) => delete(container, &Owner::of(invocation, conf)),
-            Ok(None) => Ok(()),
-            Err(e) => Err(e.clone()),
+        let owner = Owner::of(invocation, conf);
+        let ipam = Ipam::of(invocation, conf);
+        // Without a namespace there is no link either: an address whose container is gone is given back.
+        let (place, links) = match &container {
+            Ok(Some(container)) => (container, find(container, &owner)),
+            _ => (&host, Ok(Vec::new())),
         };
-        undo::all([ipam, link])
+        let done =
+            links.and_then(|links| detach::delete_and_release(place, &links, &ipam, || Ok(())));
+        undo::all([done, container.map(drop)])
     }
 
     fn check(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
@@ -108,12 +111,9 @@ impl Plugin for Macvlan {
     }
 }
 
-/// Deletes the container's link, unless it is another's: then this is the DEL of an ADD that found the name taken.
-fn delete(container: &Netlink, owner: &Owner) -> Result<(), Error> {
-    match link::find(container, &owner.ifname)? {
-        Some(link) if link.is(&InfoKind::MacVlan) && !owner.is_not_in(&link.alias) => {
-            link::delete(container, &link)
-        }
-        _ => Ok(()),
-    }
+/// The container's link, unless it is another's: then this is the DEL of an ADD that found the name taken.
+fn find(container: &Netlink, owner: &Owner) -> Result<Vec<Link>, Error> {
+    let is_ours = |link: &Link| link.is(&InfoKind::MacVlan) && !owner.is_not_in(&link.alias);
+    let found = link::find(container, &owner.ifname)?.filter(is_ours);
+    Ok(found.into_iter().collect())
 }

@@ -31,8 +31,15 @@ fn is_single(network: IpNetwork) -> bool {
 }
 
 /// Stops answering for those of the addresses to which no route leads any more: another container of this host may have
-/// one of them by now.
-pub(super) fn stop_answering(host: &Netlink, addresses: &[IpAddr]) -> Result<(), Error> {
+/// one of them by now. Routes to the container of `leaving` do not count.
+pub(super) fn stop_answering(
+    host: &Netlink,
+    addresses: &[IpAddr],
+    leaving: Option<&Owner>,
+) -> Result<(), Error> {
+    if addresses.is_empty() {
+        return Ok(());
+    }
     let entries = neighbour::entries(host)?;
     let mut mine = entries
         .iter()
@@ -41,7 +48,7 @@ pub(super) fn stop_answering(host: &Netlink, addresses: &[IpAddr]) -> Result<(),
     if mine.peek().is_none() {
         return Ok(());
     }
-    let served = served(host)?;
+    let served = served(host, leaving)?;
     let gone = mine.filter(|entry| !served.contains(&entry.address));
     undo::all(gone.map(|entry| neighbour::delete(host, entry)))
 }
@@ -50,13 +57,20 @@ pub(super) fn stop_answering(host: &Netlink, addresses: &[IpAddr]) -> Result<(),
 pub(super) fn collect(host: &Netlink) -> Result<(), Error> {
     let entries = neighbour::entries(host)?;
     let addresses: Vec<_> = entries.iter().map(|entry| entry.address).collect();
-    stop_answering(host, &addresses)
+    stop_answering(host, &addresses, None)
 }
 
-/// The addresses of all containers of this host.
-fn served(host: &Netlink) -> Result<Vec<IpAddr>, Error> {
+/// The addresses of all containers of this host but the one that leaves.
+fn served(host: &Netlink, leaving: Option<&Owner>) -> Result<Vec<IpAddr>, Error> {
     let links = link::list(host)?;
-    let veths = links.iter().filter(|link: &&Link| link.kind == "veth");
+    let mark = leaving.map(Owner::mark);
+    let stays = |link: &Link| {
+        mark.as_ref()
+            .is_none_or(|mark| !link.alias.starts_with(mark))
+    };
+    let veths = links
+        .iter()
+        .filter(|link| link.kind == "veth" && stays(link));
     let mut served = Vec::new();
     for link in veths {
         let routes = route::list(host, link)?;

@@ -60,9 +60,9 @@ impl Plugin for Routed {
             true => detach::addresses(&host, &owner, conf),
             false => Vec::new(),
         };
-        let done = crate::detach::veth(&host, invocation, conf, &owner)?;
-        let answers = detach::stop_answering(&host, &addresses);
-        undo::all([done.lease, done.link, answers, done.masquerade])
+        let silence = || detach::stop_answering(&host, &addresses, Some(&owner));
+        let done = crate::detach::veth(&host, invocation, conf, &owner, silence)?;
+        undo::all([done.link_and_lease, done.masquerade])
     }
 
     fn check(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
@@ -86,11 +86,9 @@ impl Plugin for Routed {
     }
 
     fn gc(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
-        let valid = garbage::valid_attachments(conf)?;
-        let ipam = Ipam::of(invocation, conf).call(Command::Gc);
         let host = Netlink::host()?;
-        let leftovers = garbage::collect(&host, &conf.name, valid);
-        undo::all([ipam, leftovers, detach::collect(&host)])
+        let ipam = Ipam::of(invocation, conf);
+        garbage::collect(&host, &ipam, conf, || detach::collect(&host))
     }
 }
 

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{Call, Host, Namespace, ready};
+use crate::call::Call;
+use crate::world::{Host, Namespace, ready};
 
 const PLUGINS: [&str; 3] = ["bridge", "macvlan", "routed"];
 

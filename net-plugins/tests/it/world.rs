@@ -4,10 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -16,7 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Where Debian puts upstream's plugins.
-const UPSTREAM: &str = "/usr/lib/cni";
+pub(crate) const UPSTREAM: &str = "/usr/lib/cni";
 
 /// Whether this machine can run tests in namespaces; says so when it cannot.
 pub(crate) fn ready() -> bool {
@@ -151,12 +150,14 @@ impl Drop for Namespace {
 /// A host, with a store for host-local and a folder for IPAM plugins of the test's own.
 pub(crate) struct Host {
     pub(crate) net: Namespace,
-    folder: TempDir,
+    pub(crate) folder: TempDir,
 }
 
 impl Host {
     pub(crate) fn new() -> Host {
         let net = Namespace::new("host");
+        // A new namespace begins with the machine's own setting.
+        net.write_sysctl("ipv4/ip_forward", "0");
         // Else every link of the host changes once more, a second after it came up.
         if Path::new("/proc/sys/net/ipv6").exists() {
             net.write_sysctl("ipv6/conf/default/accept_dad", "0");
@@ -254,124 +255,6 @@ impl Host {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-    }
-
-    /// A call of one of our plugins about a container's interface.
-    pub(crate) fn call(&self, plugin: &str, container: &Namespace) -> Call<'_> {
-        let program = match plugin {
-            "bridge" => env!("CARGO_BIN_EXE_bridge").into(),
-            "macvlan" => env!("CARGO_BIN_EXE_macvlan").into(),
-            "routed" => env!("CARGO_BIN_EXE_routed").into(),
-            other => Path::new(UPSTREAM).join(other.trim_start_matches("upstream-")),
-        };
-        Call {
-            host: self,
-            program,
-            netns: container.path(),
-            container_id: "c1".into(),
-            ifname: "eth0".into(),
-            variables: Vec::new(),
-        }
-    }
-}
-
-/// A call under construction.
-#[derive(Clone)]
-pub(crate) struct Call<'a> {
-    host: &'a Host,
-    program: PathBuf,
-    netns: String,
-    container_id: String,
-    ifname: String,
-    variables: Vec<(String, String)>,
-}
-
-impl Call<'_> {
-    pub(crate) fn id(mut self, id: &str) -> Self {
-        self.container_id = id.into();
-        self
-    }
-
-    pub(crate) fn ifname(mut self, name: &str) -> Self {
-        self.ifname = name.into();
-        self
-    }
-
-    pub(crate) fn netns(mut self, path: &str) -> Self {
-        self.netns = path.into();
-        self
-    }
-
-    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
-        self.variables.push((name.into(), value.into()));
-        self
-    }
-
-    pub(crate) fn run(&self, command: &str, conf: &Value) -> Output {
-        let mut process = self.host.net.command(&self.program);
-        let path = format!("{}:{UPSTREAM}", self.host.folder.path().display());
-        process
-            .env("CNI_COMMAND", command)
-            .env("CNI_CONTAINERID", &self.container_id)
-            .env("CNI_NETNS", &self.netns)
-            .env("CNI_IFNAME", &self.ifname)
-            .env("CNI_PATH", path)
-            .envs(self.variables.iter().cloned())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = process.spawn().unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(conf.to_string().as_bytes()).unwrap();
-        drop(stdin);
-        child.wait_with_output().unwrap()
-    }
-
-    /// ADD that must succeed; its result.
-    pub(crate) fn add(&self, conf: &Value) -> Value {
-        let output = self.run("ADD", conf);
-        assert!(
-            output.status.success(),
-            "ADD: {}",
-            String::from_utf8_lossy(&output.stdout)
-        );
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
-    /// A command that must succeed without printing anything.
-    pub(crate) fn succeed(&self, command: &str, conf: &Value) {
-        let output = self.run(command, conf);
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{command}: {text}");
-        assert_eq!(text, "", "{command}");
-    }
-
-    /// A command that must fail; the code and the message of its error object.
-    pub(crate) fn fail(&self, command: &str, conf: &Value) -> (u64, String) {
-        let output = self.run(command, conf);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(!output.status.success(), "{command} succeeded: {text}");
-        let error: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
-        let told = format!(
-            "{}; {}",
-            error["msg"].as_str().unwrap(),
-            error["details"].as_str().unwrap_or_default()
-        );
-        (error["code"].as_u64().unwrap(), told)
-    }
-
-    pub(crate) fn del(&self, conf: &Value) {
-        self.succeed("DEL", conf);
-    }
-
-    pub(crate) fn check(&self, conf: &Value, result: &Value) {
-        self.succeed("CHECK", &with(conf, json!({ "prevResult": result })));
-    }
-
-    /// CHECK that must fail; its message.
-    pub(crate) fn check_fails(&self, conf: &Value, result: &Value) -> String {
-        self.fail("CHECK", &with(conf, json!({ "prevResult": result })))
-            .1
     }
 }
 
