@@ -38,6 +38,11 @@ impl Owner {
         )
     }
 
+    /// The name of a link that is not yet what it shall be called: found again by a DEL, also when there is no alias yet.
+    pub fn interim_name(&self) -> String {
+        format!("veth{}", sha512_hex(&self.mark(), 11))
+    }
+
     /// Whether a link's alias says that it was made for another attachment. One without a mark was made by others than
     /// these plugins, or by an older one.
     pub fn is_not_in(&self, alias: &str) -> bool {

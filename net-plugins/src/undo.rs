@@ -9,6 +9,10 @@ use cni::Error;
 #[cfg(debug_assertions)]
 const FAIL_AFTER: &str = "CNI_TEST_FAIL_AFTER_STEP";
 
+/// Likewise, with which a test makes the whole plugin die there, as one that is killed: nothing is undone.
+#[cfg(debug_assertions)]
+const DIE_AFTER: &str = "CNI_TEST_DIE_AFTER_STEP";
+
 /// The first failure among the outcomes, with the others in its details. What made them has been tried in any case.
 pub fn all(outcomes: impl IntoIterator<Item = Result<(), Error>>) -> Result<(), Error> {
     let mut failures: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
@@ -65,9 +69,15 @@ impl<'a> Undo<'a> {
         #[cfg(debug_assertions)]
         {
             self.steps += 1;
-            let wanted = std::env::var(FAIL_AFTER).unwrap_or_default();
             let steps = self.steps.to_string();
-            if wanted == steps || wanted == what.to_string() {
+            let is_wanted = |variable| {
+                let wanted = std::env::var(variable).unwrap_or_default();
+                wanted == steps || wanted == what.to_string()
+            };
+            if is_wanted(DIE_AFTER) {
+                std::process::abort();
+            }
+            if is_wanted(FAIL_AFTER) {
                 let text = format!("injected failure after step {steps} ({what})");
                 return Err(Error::internal(text));
             }

@@ -46,11 +46,12 @@ pub fn create<'a>(
     undo: &mut Undo<'a>,
 ) -> Result<Pair, Error> {
     let name = create_with_free_name(host, container, wish)?;
-    let end = link::get(host, &name)?;
-    let doomed = end.clone();
+    // By its name: nothing else is known of it if asking for it fails.
+    let doomed = name.clone();
     undo.push(format!("delete link {name:?}"), move || {
-        link::delete(host, &doomed)
+        link::delete_if_exists(host, &doomed).map(drop)
     })?;
+    let end = link::get(host, &name)?;
     let alias = wish.owner.comment();
     link::change(host, &end, "mark", |message| message.alias(alias))?;
     sysctl::write_if_present(host, &format!("ipv6/conf/{name}/accept_ra"), "0")?;

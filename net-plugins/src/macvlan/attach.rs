@@ -1,6 +1,7 @@
 //! ADD, step by step. The link comes before the lease: a DHCP client sends from it.
 
 use cni::{CniResult, Error, Interface, Invocation, NetConf};
+use nix::errno::Errno;
 use rtnetlink::LinkMacVlan;
 use rtnetlink::packet_route::link::{InfoMacVlan, MacVlanMode};
 
@@ -65,7 +66,7 @@ impl<'a> Attach<'a> {
             ..
         } = *self;
         let parent = parent::find(place, keys)?;
-        let name = link::random_name()?;
+        let name = self.owner.interim_name();
         let mut message = LinkMacVlan::new(&name, parent.index, keys.mode)
             .mtu(parent::mtu(&parent, keys)?)
             .setns_by_fd(container.netns().fd());
@@ -75,15 +76,30 @@ impl<'a> Attach<'a> {
         if let Some(length) = keys.broadcast_queue {
             message = message.append_info_data(InfoMacVlan::BcQueueLen(length));
         }
-        link::add(place, message.build()).map_err(|failure| {
+        let message = message.build();
+        let made = match link::add(place, message.clone()) {
+            // An ADD that was killed left it, and nobody has run its DEL.
+            Err(failure)
+                if failure.is(Errno::EEXIST) && link::delete_if_exists(container, &name)? =>
+            {
+                link::add(place, message)
+            }
+            other => other,
+        };
+        made.map_err(|failure| {
             let (on, inside) = (&parent.name, container.place());
             failure.during(format!("failed to create macvlan on {on:?} in {inside}"))
         })?;
+        // By its name: nothing else is known of it if asking for it fails.
+        let interim = name.clone();
+        undo.push("delete the macvlan", move || {
+            link::delete_if_exists(container, &interim).map(drop)
+        })?;
         let made = link::get(container, &name)?;
         let doomed = made.clone();
-        undo.push("delete the macvlan", move || {
+        undo.note("delete the macvlan", move || {
             link::delete(container, &doomed)
-        })?;
+        });
         let (ifname, alias) = (&self.invocation.ifname, self.owner.comment());
         link::try_change(container, &made, |message| {
             message.name(ifname).alias(alias)

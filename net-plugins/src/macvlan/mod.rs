@@ -111,9 +111,11 @@ impl Plugin for Macvlan {
     }
 }
 
-/// The container's link, unless it is another's: then this is the DEL of an ADD that found the name taken.
+/// The container's link, unless it is another's: then this is the DEL of an ADD that found the name taken. And what an ADD
+/// left that was killed before it had named it.
 fn find(container: &Netlink, owner: &Owner) -> Result<Vec<Link>, Error> {
     let is_ours = |link: &Link| link.is(&InfoKind::MacVlan) && !owner.is_not_in(&link.alias);
-    let found = link::find(container, &owner.ifname)?.filter(is_ours);
-    Ok(found.into_iter().collect())
+    let named = link::find(container, &owner.ifname)?;
+    let interim = link::find(container, &owner.interim_name())?;
+    Ok(named.into_iter().chain(interim).filter(is_ours).collect())
 }

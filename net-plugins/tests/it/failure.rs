@@ -34,7 +34,7 @@ pub(crate) fn fail_after_every_step(
     0
 }
 
-fn full_bridge(host: &Host) -> Value {
+pub(crate) fn full_bridge(host: &Host) -> Value {
     json!({
         "cniVersion": "1.0.0", "name": "net", "type": "bridge", "bridge": "br0", "isDefaultGateway": true,
         "ipMasq": true, "macspoofchk": true, "promiscMode": true, "portIsolation": true,

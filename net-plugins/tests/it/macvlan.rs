@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::world::{Host, Namespace, ready, with};
 
 /// A host with an uplink `up0` to a neighbour, who has 10.9.0.9 and the default route's address 192.0.2.2.
-fn network() -> (Host, Namespace) {
+pub(crate) fn network() -> (Host, Namespace) {
     let host = Host::new();
     let neighbour = host.container();
     let name = neighbour.path();
@@ -312,14 +312,44 @@ fn status_tells_when_the_master_is_missing() {
     assert_eq!(host.calls(), ["STATUS", "GC"]);
 }
 
+/// Keys that make an ADD go another way.
+pub(crate) fn shapes() -> [Value; 3] {
+    [
+        json!({}),
+        json!({ "linkInContainer": true }),
+        json!({ "mode": "passthru", "mac": "02:00:00:00:00:07" }),
+    ]
+}
+
+/// A network of this shape with an address of each family; its master is made when it is to be in the container.
+pub(crate) fn shape(host: &Host, pod: &Namespace, more: Value) -> Value {
+    if more["linkInContainer"] == true {
+        // Else these links change once more, a second after they came up.
+        pod.write_sysctl("ipv6/conf/default/accept_dad", "0");
+        for line in [
+            "add up0 type veth peer name up1",
+            "set up0 up",
+            "set up1 up",
+        ] {
+            pod.ip(&format!("link {line}"));
+        }
+    }
+    with(
+        &conf(host.host_local(&["10.9.0.0/24", "fd00:9::/64"])),
+        more,
+    )
+}
+
 #[test]
 fn a_failure_after_any_step_leaves_everything_as_it_was() {
     if !ready() {
         return;
     }
-    let (host, _neighbour) = network();
-    let pod = host.container();
-    let conf = conf(host.host_local(&["10.9.0.0/24"]));
-    let steps = crate::failure::fail_after_every_step(&host, &pod, "macvlan", &conf);
-    assert!(steps >= 6, "{steps}");
+    for more in shapes() {
+        let (host, _neighbour) = network();
+        let pod = host.container();
+        let conf = shape(&host, &pod, more);
+        let steps = crate::failure::fail_after_every_step(&host, &pod, "macvlan", &conf);
+        assert!(steps >= 7, "{steps}");
+    }
 }

@@ -14,6 +14,7 @@ mod dhcp;
 mod failure;
 mod families;
 mod handed_over;
+mod killed;
 mod macvlan;
 mod order;
 mod routed;

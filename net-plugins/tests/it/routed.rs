@@ -365,6 +365,17 @@ fn status_and_gc_are_ipams_and_see_to_the_host_too() {
     assert_eq!(host.calls(), ["STATUS", "ADD", "GC", "CHECK", "GC"]);
 }
 
+/// A network with everything that an ADD can do, and its uplink.
+pub(crate) fn full(host: &Host) -> Value {
+    host.net.ip("link add up0 type veth peer name up1");
+    let mut ipam = host.host_local(&["10.9.0.0/24", "fd00:9::/64"]);
+    ipam["routes"] = json!([{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]);
+    with(
+        &conf(ipam),
+        json!({"uplink": "up0", "ipMasq": true, "hostPrefix": true}),
+    )
+}
+
 #[test]
 fn a_failure_after_any_step_leaves_everything_as_it_was() {
     if !ready() {
@@ -372,13 +383,7 @@ fn a_failure_after_any_step_leaves_everything_as_it_was() {
     }
     let host = Host::new();
     let pod = host.container();
-    host.net.ip("link add up0 type veth peer name up1");
-    let mut ipam = host.host_local(&["10.9.0.0/24", "fd00:9::/64"]);
-    ipam["routes"] = json!([{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]);
-    let conf = with(
-        &conf(ipam),
-        json!({"uplink": "up0", "ipMasq": true, "hostPrefix": true}),
-    );
+    let conf = full(&host);
     let steps = crate::failure::fail_after_every_step(&host, &pod, "routed", &conf);
     assert!(steps >= 15, "{steps}");
 }
