@@ -4,6 +4,7 @@ use cni::{CniResult, Error, Interface, Invocation, NetConf};
 
 use crate::link::{self, Link};
 use crate::netlink::Netlink;
+use crate::netns::Netns;
 use crate::route::Route;
 use crate::{addr, ipam, route};
 
@@ -11,6 +12,15 @@ use crate::{addr, ipam, route};
 pub fn prev_result(conf: &NetConf, missing: &str) -> Result<CniResult, Error> {
     conf.read_prev_result()?
         .ok_or_else(|| Error::invalid_config(missing))
+}
+
+/// The host and the container. Opened before IPAM is asked: to some services a CHECK is a sign of life.
+pub fn container(invocation: &Invocation) -> Result<(Netlink, Netlink), Error> {
+    let netns = Netns::open(&invocation.netns)?;
+    let host = Netlink::host()?;
+    host.netns().refuse_same(&netns)?;
+    let container = host.enter(netns)?;
+    Ok((host, container))
 }
 
 /// The container's interface in the result, and its place in the list.

@@ -195,6 +195,45 @@ fn debians_ptp_attaches_containers_with_cluster_ipam() {
 }
 
 #[test]
+fn our_bridge_refuses_to_be_the_gateway_of_a_pool_that_has_none() {
+    if !ready() {
+        return;
+    }
+    let host = Host::new();
+    host.pool(
+        &json!({ "name": "v4", "subnet": "10.1.0.0/24", "gateway": null, "reuse_delay_s": 0 }),
+    );
+    let network = json!({
+        "cniVersion": "1.1.0", "name": "pods", "type": "bridge", "bridge": "br0", "isGateway": true,
+        "ipam": { "type": "cluster-ipam", "server": host.server.socket_url(), "pools": ["v4"] }
+    });
+    let mut runtime = Runtime::new(&host.node, network.clone(), &our_cni_path());
+    let netns = host.node.add_container("one").expect("a container");
+    let variables = [
+        ("CNI_CONTAINERID", "one"),
+        ("CNI_NETNS", netns.as_str()),
+        ("CNI_IFNAME", "eth0"),
+    ];
+
+    let refusal = runtime
+        .run("ADD", &network, &variables)
+        .expect_err("no gateway");
+    let told = refusal.to_string();
+    assert!(
+        told.contains("\"code\": 7") || told.contains("\"code\":7"),
+        "{told}"
+    );
+    assert!(
+        told.contains("the pool of 10.1.0.0/24 has no gateway"),
+        "{told}"
+    );
+    host.assert_empty();
+    assert_eq!(host.links_in("one"), BTreeSet::from(["lo".to_owned()]));
+    runtime.stop("one").expect("DEL");
+    host.assert_empty();
+}
+
+#[test]
 fn our_macvlan_attaches_containers_with_debians_static() {
     if !ready() {
         return;

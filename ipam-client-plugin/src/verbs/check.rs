@@ -1,6 +1,7 @@
 //! CHECK: do the attachment's leases stand, and are they what the runtime was told?
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use cni::{Error, Invocation, NetConf};
@@ -33,6 +34,7 @@ struct Held {
 /// the configuration has entries: then one of ours is gone (clauses 17 to 19 of the specification's CHECK).
 pub fn check(session: &Session, invocation: &Invocation, conf: &NetConf) -> Result<bool, Error> {
     Request::read(invocation, conf)?;
+    require_netns(&invocation.netns)?;
     let told = conf
         .read_prev_result()?
         .ok_or_else(|| Error::invalid_config("required prevResult missing"))?;
@@ -62,6 +64,19 @@ pub fn check(session: &Session, invocation: &Invocation, conf: &NetConf) -> Resu
         }
         Err(fault) => Err(session.explain(fault)),
     }
+}
+
+/// A container whose namespace is gone is dead, whatever the service knows. It is not even asked: to the service a CHECK
+/// is a sign of life, and would end the quarantine of a dead container's addresses. The words are the main plugins'.
+fn require_netns(path: &str) -> Result<(), Error> {
+    // What cannot be looked at may be there.
+    let is_gone = Path::new(path).try_exists().is_ok_and(|exists| !exists);
+    if !path.is_empty() && is_gone {
+        return Err(Error::internal(format!(
+            "failed to open netns {path:?}: failed to Statfs {path:?}: no such file or directory"
+        )));
+    }
+    Ok(())
 }
 
 fn compare(

@@ -7,6 +7,7 @@ use harness::server::Server;
 use serde_json::{Value, json};
 
 use crate::node::Node;
+use crate::responder::{Act, Responder};
 use crate::versions::{dual_stack, leases};
 
 fn gc(node: &Node, server: &Server, valid: &[&str]) -> Value {
@@ -249,4 +250,28 @@ fn a_pool_is_leased_to_its_last_address_and_then_says_so() {
     node.run("ADD", "c", &config).fails(100, "tiny");
     assert_eq!(leases(&server).len(), 2);
     assert!(node.spooled().is_empty());
+}
+
+/// To the service a CHECK is a sign of life: a runtime that asks for a dead container must not end its quarantine.
+#[test]
+fn a_check_of_a_container_whose_namespace_is_gone_fails_without_a_word_to_the_service() {
+    let server = Responder::always(Act::json(
+        200,
+        &json!({"leases": [{"address": "10.0.0.5/24"}]}),
+    ));
+    let node = Node::new("n1");
+    let mut config = node.network("1.1.0", &json!(server.url()), &json!(["p"]));
+    config["prevResult"] = json!({"ips": [{"address": "10.0.0.5/24"}]});
+    let check = |netns: &str| {
+        node.call("CHECK", "c1", &config)
+            .with("CNI_NETNS", netns)
+            .run()
+    };
+    // As CRI-O and containerd name them, and as podman does.
+    for gone in ["/var/run/netns/2f0c", "/run/user/1000/netns/netns-2f0c"] {
+        check(gone).fails(999, &format!("failed to open netns {gone:?}"));
+    }
+    assert!(server.requests().is_empty());
+    check("/proc/self/ns/net").success();
+    assert_eq!(server.of("/v1/check").len(), 1);
 }

@@ -8,22 +8,23 @@ use super::keys::Keys;
 use super::port;
 use crate::link::{self, Link};
 use crate::netlink::Netlink;
-use crate::netns::Netns;
 use crate::owner::Owner;
 use crate::spoofcheck::SpoofCheck;
 use crate::{addr, expect, masquerade, sysctl};
 
-pub(super) fn run(keys: &Keys, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
+pub(super) fn run(
+    keys: &Keys,
+    invocation: &Invocation,
+    conf: &NetConf,
+    host: &Netlink,
+    container: &Netlink,
+) -> Result<(), Error> {
     let result = expect::prev_result(conf, "Required prevResult missing")?;
-    let host = Netlink::host()?;
-    let bridge = check_bridge(&host, keys, &result)?;
+    let bridge = check_bridge(host, keys, &result)?;
     let (index, entry) = expect::entry(&result, invocation)?;
-    let netns = Netns::open(&invocation.netns)?;
-    host.netns().refuse_same(&netns)?;
-    let container = host.enter(netns)?;
-    let link = expect::link(&container, entry, "veth")?;
-    let port = check_port(&host, &bridge, &link, &result)?;
-    check_vlans(&host, &port, keys)?;
+    let link = expect::link(container, entry, "veth")?;
+    let port = check_port(host, &bridge, &link, &result)?;
+    check_vlans(host, &port, keys)?;
     let owner = Owner::of(invocation, conf);
     if keys.spoof_check {
         SpoofCheck::of(&owner.container_id, &owner.ifname).check(&port.name)?;
@@ -31,13 +32,13 @@ pub(super) fn run(keys: &Keys, invocation: &Invocation, conf: &NetConf) -> Resul
     if result.ips.is_empty() {
         return Ok(());
     }
-    expect::addresses(&container, &link, index, &result)?;
+    expect::addresses(container, &link, index, &result)?;
     let addresses: Vec<_> = result.ips.iter().map(|ip| ip.address).collect();
     if let Some(backend) = keys.masquerade {
         masquerade::check(backend, &owner, &addresses)?;
     }
     match keys.is_gateway {
-        true => check_gateways(&host, &bridge, keys, &result),
+        true => check_gateways(host, &bridge, keys, &result),
         false => Ok(()),
     }
 }

@@ -16,7 +16,7 @@ use crate::netns::Netns;
 use crate::owner::Owner;
 use crate::spoofcheck::SpoofCheck;
 use crate::undo::Undo;
-use crate::{detach, garbage, link, undo};
+use crate::{detach, expect, garbage, link, undo};
 use attach::Attach;
 use keys::Keys;
 
@@ -65,8 +65,9 @@ impl Plugin for Bridge {
     fn check(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
         let keys = Keys::read(conf, invocation)?;
         crate::keys::args(invocation)?;
+        let (host, container) = expect::container(invocation)?;
         Ipam::of(invocation, conf).call(Command::Check)?;
-        check::run(&keys, invocation, conf)
+        check::run(&keys, invocation, conf, &host, &container)
     }
 
     fn status(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {

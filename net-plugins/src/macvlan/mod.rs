@@ -67,10 +67,7 @@ impl Plugin for Macvlan {
 
     fn check(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
         let keys = Keys::read(conf, invocation)?;
-        let host = Netlink::host()?;
-        let netns = Netns::open(&invocation.netns)?;
-        host.netns().refuse_same(&netns)?;
-        let container = host.enter(netns)?;
+        let (host, container) = expect::container(invocation)?;
         let place = if keys.in_container { &container } else { &host };
         let parent = parent::find(place, &keys)?;
         Ipam::of(invocation, conf).call(Command::Check)?;

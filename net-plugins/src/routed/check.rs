@@ -7,28 +7,29 @@ use super::keys::Keys;
 use super::plan;
 use crate::link::{self, Link};
 use crate::netlink::Netlink;
-use crate::netns::Netns;
 use crate::owner::Owner;
 use crate::{addr, expect, masquerade, neighbour, route, sysctl};
 
-pub(super) fn run(keys: &Keys, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
+pub(super) fn run(
+    keys: &Keys,
+    invocation: &Invocation,
+    conf: &NetConf,
+    host: &Netlink,
+    container: &Netlink,
+) -> Result<(), Error> {
     let result = expect::prev_result(conf, "ptp: Required prevResult missing")?;
     let (index, entry) = expect::entry(&result, invocation)?;
-    let netns = Netns::open(&invocation.netns)?;
-    let host = Netlink::host()?;
-    host.netns().refuse_same(&netns)?;
-    let container = host.enter(netns)?;
-    let link = expect::link(&container, entry, "veth")?;
-    expect::addresses(&container, &link, index, &result)?;
+    let link = expect::link(container, entry, "veth")?;
+    expect::addresses(container, &link, index, &result)?;
     let peer = link
         .lower
-        .and_then(|peer| link::find_index(&host, peer).transpose());
+        .and_then(|peer| link::find_index(host, peer).transpose());
     let end = peer.transpose()?.ok_or_else(|| {
         let name = &link.name;
         Error::internal(format!("the host's end of {name} was not found"))
     })?;
-    check_host(&host, &end, keys, &result)?;
-    check_answers(&host, keys, &result)?;
+    check_host(host, &end, keys, &result)?;
+    check_answers(host, keys, &result)?;
     let addresses: Vec<_> = result.ips.iter().map(|ip| ip.address).collect();
     match keys.masquerade {
         Some(backend) => masquerade::check(backend, &Owner::of(invocation, conf), &addresses),

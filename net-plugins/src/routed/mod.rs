@@ -14,7 +14,7 @@ use crate::netlink::Netlink;
 use crate::netns::Netns;
 use crate::owner::Owner;
 use crate::undo::Undo;
-use crate::{garbage, undo};
+use crate::{expect, garbage, undo};
 use attach::Attach;
 use keys::Keys;
 
@@ -69,8 +69,9 @@ impl Plugin for Routed {
         let keys = Keys::read(conf, invocation)?;
         let ipam = Ipam::of(invocation, conf);
         ipam.require()?;
+        let (host, container) = expect::container(invocation)?;
         ipam.call(Command::Check)?;
-        check::run(&keys, invocation, conf)
+        check::run(&keys, invocation, conf, &host, &container)
     }
 
     fn status(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {

@@ -111,3 +111,23 @@ fn a_link_that_is_missing_or_of_another_kind_is_told() {
         assert!(told.starts_with(&text), "{plugin}: {told}");
     }
 }
+
+#[test]
+fn a_container_that_is_gone_is_told_before_ipam_is_asked() {
+    if !ready() {
+        return;
+    }
+    for plugin in PLUGINS {
+        let (host, mut conf) = network(plugin);
+        let pod = host.container();
+        let told =
+            r#"[ $CNI_COMMAND = ADD ] && echo '{"ips":[{"address":"10.9.0.5/24"}]}'; exit 0"#;
+        conf["ipam"] = host.script("told", told);
+        let result = host.call(plugin, &pod).add(&conf);
+        let gone = host.call(plugin, &pod).netns("/var/run/netns/npt-gone");
+        let told = gone.check_fails(&conf, &result);
+        let words = r#"failed to open netns "/var/run/netns/npt-gone": failed to Statfs"#;
+        assert!(told.starts_with(words), "{plugin}: {told}");
+        assert_eq!(host.calls(), ["ADD"], "{plugin}");
+    }
+}
