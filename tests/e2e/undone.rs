@@ -1,6 +1,8 @@
-//! An ADD that fails after any of its steps leaves neither a lease nor a link.
+//! An ADD that fails after any of its steps leaves neither a lease nor a link, a route, an address or a rule. One that is
+//! killed there leaves none after the DEL.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use harness::runtime::Runtime;
 use serde_json::{Value, json};
@@ -9,10 +11,41 @@ use crate::cluster::{addresses, our_cni_path};
 use crate::mix::Host;
 use crate::pods::ready;
 
-/// Makes the ADD fail after its first step, its second, and so on until it succeeds. More than `steps` must come before
-/// that.
+/// How an ADD ends before its time.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    Failure,
+    Death,
+}
+
+/// What the node shows of addresses, routes, proxies and rules, but for what the kernel makes up for links that are up.
+fn shown(host: &Host) -> String {
+    let commands = [
+        "ip -o addr",
+        "ip route show table all",
+        "ip -6 route show table all",
+        "ip neigh show proxy",
+        "nft list ruleset",
+    ];
+    let shown = commands.map(|line| host.node.run(line).expect("it runs"));
+    let is_made = |line: &&str| !line.contains("fe80:") && !line.contains("ff00:");
+    let lines = shown.iter().flat_map(|text| text.lines()).filter(is_made);
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Waits until the node shows this again: some of it goes a moment later.
 #[track_caller]
-fn is_undone(mut plugin: Value, steps: u32) {
+fn assert_shown(host: &Host, before: &str, when: &str) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while shown(host) != before && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(shown(host), before, "{when}");
+}
+
+/// Ends the ADD after its first step, its second, and so on until it succeeds. More than `steps` must come before that.
+#[track_caller]
+fn is_undone(mut plugin: Value, steps: u32, end: End) {
     if !ready() {
         return;
     }
@@ -31,19 +64,34 @@ fn is_undone(mut plugin: Value, steps: u32) {
         ("CNI_NETNS", &netns),
         ("CNI_IFNAME", "eth0"),
     ];
+    let variable = match end {
+        End::Failure => "CNI_TEST_FAIL_AFTER_STEP",
+        End::Death => "CNI_TEST_DIE_AFTER_STEP",
+    };
+    let before = shown(&host);
     for step in 1.. {
         let number = step.to_string();
-        let mut failing = variables.to_vec();
-        failing.push(("CNI_TEST_FAIL_AFTER_STEP", &number));
-        match runtime.run("ADD", &plugin, &failing) {
+        let mut ending = variables.to_vec();
+        ending.push((variable, &number));
+        match runtime.run("ADD", &plugin, &ending) {
             Err(error) => {
-                let told = error.to_string();
-                let injected = format!("injected failure after step {step} ");
-                assert!(told.contains(&injected), "{told}");
-                assert!(!told.contains("cannot "), "the undoing failed: {told}");
+                let told = format!("step {step}: {error}");
+                if end == End::Failure {
+                    let injected = format!("injected failure after step {step} ");
+                    assert!(told.contains(&injected), "{told}");
+                    assert!(!told.contains("cannot "), "the undoing failed: {told}");
+                } else {
+                    assert!(!told.contains("(code "), "it did not die: {told}");
+                    runtime.run("DEL", &plugin, &variables).expect("DEL");
+                    put_bridge_back(&host, &plugin);
+                }
                 host.assert_empty();
                 let left = host.links_in("one");
                 assert_eq!(left, BTreeSet::from(["lo".to_owned()]), "{told}");
+                assert_shown(&host, &before, &told);
+                if end == End::Death {
+                    runtime.run("DEL", &plugin, &variables).expect("DEL again");
+                }
             }
             Ok(result) => {
                 let held: BTreeSet<_> = addresses(&result).into_iter().collect();
@@ -57,23 +105,53 @@ fn is_undone(mut plugin: Value, steps: u32) {
     }
 }
 
+/// The gateway's addresses stay on the bridge, which is everybody's.
+fn put_bridge_back(host: &Host, plugin: &Value) {
+    if plugin["type"] == "bridge" {
+        host.node
+            .run("ip addr flush dev br0 scope global")
+            .expect("it runs");
+    }
+}
+
 #[test]
 fn a_bridge_add_is() {
-    is_undone(
-        json!({ "type": "bridge", "bridge": "br0", "isDefaultGateway": true, "ipMasq": true }),
-        12,
-    );
+    is_undone(bridge(), 12, End::Failure);
 }
 
 #[test]
 fn a_macvlan_add_is() {
-    is_undone(json!({ "type": "macvlan", "master": "up0" }), 5);
+    is_undone(macvlan(), 5, End::Failure);
 }
 
 #[test]
 fn a_routed_add_is() {
-    is_undone(
-        json!({ "type": "routed", "uplink": "up0", "ipMasq": true }),
-        12,
-    );
+    is_undone(routed(), 12, End::Failure);
+}
+
+#[test]
+fn a_bridge_add_that_was_killed_is() {
+    is_undone(bridge(), 12, End::Death);
+}
+
+#[test]
+fn a_macvlan_add_that_was_killed_is() {
+    is_undone(macvlan(), 5, End::Death);
+}
+
+#[test]
+fn a_routed_add_that_was_killed_is() {
+    is_undone(routed(), 12, End::Death);
+}
+
+fn bridge() -> Value {
+    json!({ "type": "bridge", "bridge": "br0", "isDefaultGateway": true, "ipMasq": true, "macspoofchk": true })
+}
+
+fn macvlan() -> Value {
+    json!({ "type": "macvlan", "master": "up0" })
+}
+
+fn routed() -> Value {
+    json!({ "type": "routed", "uplink": "up0", "ipMasq": true })
 }
