@@ -3,6 +3,7 @@
 mod attachments;
 mod cluster;
 mod containerd;
+mod crowd;
 mod example;
 mod ipvlan;
 mod mix;
