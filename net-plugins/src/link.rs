@@ -42,6 +42,8 @@ pub struct Link {
     pub controller: Option<u32>,
     /// The other end of a veth, or the parent of a macvlan.
     pub lower: Option<u32>,
+    /// The namespace of that one, by this namespace's number for it; none when it is this namespace.
+    pub lower_netns: Option<i32>,
     /// The alias.
     pub alias: String,
     /// Whether a bridge filters VLANs.
@@ -73,6 +75,7 @@ impl Link {
                 LinkAttribute::Promiscuity(count) => link.promiscuity = count,
                 LinkAttribute::Controller(index) => link.controller = Some(index),
                 LinkAttribute::Link(index) => link.lower = Some(index),
+                LinkAttribute::LinkNetNsId(id) => link.lower_netns = Some(id),
                 LinkAttribute::IfAlias(alias) => link.alias = alias,
                 LinkAttribute::LinkInfo(infos) => infos.into_iter().for_each(|i| link.info(i)),
                 _ => {}

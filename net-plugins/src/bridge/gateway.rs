@@ -67,14 +67,28 @@ fn ensure_vlan_link<'a>(
     undo: &mut Undo<'a>,
 ) -> Result<Link, Error> {
     let name = keys.vlan_gateway();
-    if let Some(present) = link::find(host, &name)? {
-        return Ok(present);
-    }
-    let end_name = link::random_name()?;
+    let link = match link::find(host, &name)? {
+        Some(present) => present,
+        None => make(host, bridge, &name, port, undo)?,
+    };
+    // Also one that was found: an ADD that is killed may leave it unfinished.
+    connect(host, bridge, keys, &link)?;
+    undo.reached(format!("make {name:?} a port of the VLAN"))?;
+    link::get(host, &name)
+}
+
+/// Makes the veth, unless somebody else was faster.
+fn make<'a>(
+    host: &'a Netlink,
+    bridge: &Link,
+    name: &str,
+    port: &Link,
+    undo: &mut Undo<'a>,
+) -> Result<Link, Error> {
     // The peer cannot be up in the same message: it has no other end at that moment.
-    let mut end = LinkMessageBuilder::<LinkUnspec>::new().name(&end_name);
+    let mut end = LinkMessageBuilder::<LinkUnspec>::new().name(&link::random_name()?);
     let mut message = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
-        .name(&name)
+        .name(name)
         .up();
     if bridge.mtu != 0 {
         end = end.mtu(bridge.mtu);
@@ -82,29 +96,69 @@ fn ensure_vlan_link<'a>(
     }
     let message = message.set_info_data(InfoData::Veth(InfoVeth::Peer(end.build())));
     match link::add(host, message.build()) {
-        Ok(()) => {
-            let made = link::get(host, &name)?;
-            let (bridge, own) = (bridge.index, [made.lower.unwrap_or_default(), port.index]);
-            undo.push(format!("delete link {name:?}"), move || {
-                let _lock = host.netns().lock()?;
-                match switch::has_ports_besides(host, bridge, &own)? {
-                    true => Ok(()),
-                    false => link::delete(host, &made),
-                }
-            })?;
-        }
-        Err(failure) if failure.is(Errno::EEXIST) => return link::get(host, &name),
+        Ok(()) => {}
+        Err(failure) if failure.is(Errno::EEXIST) => return link::get(host, name),
         Err(failure) => return Err(failure.during(format!("failed to create link {name:?}"))),
     }
-    let end = link::get(host, &end_name)?;
-    link::change(host, &end, "add to the bridge", |message| {
-        message.controller(bridge.index)
+    let made = link::get(host, name)?;
+    let (bridge, own) = (bridge.index, [made.lower.unwrap_or_default(), port.index]);
+    let back = made.clone();
+    undo.push(format!("delete link {name:?}"), move || {
+        let _lock = host.netns().lock()?;
+        match switch::has_ports_besides(host, bridge, &own)? {
+            true => Ok(()),
+            false => link::delete(host, &back),
+        }
     })?;
-    if !keys.preserve_default_vlan {
-        port::remove_vlans(host, &end)?;
+    Ok(made)
+}
+
+/// Makes the veth's other end a port of the bridge in the VLAN, and sets both up. What is done already stays.
+fn connect(host: &Netlink, bridge: &Link, keys: &Keys, link: &Link) -> Result<(), Error> {
+    let end = other_end(host, bridge, link)?;
+    if end.controller.is_none() {
+        link::change(host, &end, "add to the bridge", |message| {
+            message.controller(bridge.index)
+        })?;
     }
-    port::set_native(host, &end, keys.vlan)?;
-    link::set_up(host, &end)?;
-    undo.reached(format!("make {name:?} a port of the VLAN"))?;
-    link::get(host, &name)
+    // The native VLAN comes last: with it, nothing is left of those that the port got on joining.
+    if !port::is_native(host, &end, keys.vlan)? {
+        if !keys.preserve_default_vlan {
+            port::remove_vlans(host, &end)?;
+        }
+        port::set_native(host, &end, keys.vlan)?;
+    }
+    for part in [&end, link].into_iter().filter(|part| !part.up) {
+        link::set_up(host, part)?;
+    }
+    Ok(())
+}
+
+/// The end of the veth that is, or can become, a port of the bridge.
+fn other_end(host: &Netlink, bridge: &Link, link: &Link) -> Result<Link, Error> {
+    let refuse = |why: String| {
+        let name = &link.name;
+        Error::internal(format!(
+            "failed to create link {name:?}: {name:?} already exists but {why}"
+        ))
+    };
+    if !link.is(&InfoKind::Veth) {
+        return Err(refuse("is not a veth".to_owned()));
+    }
+    let elsewhere = || refuse(format!("its other end is not in {}", host.place()));
+    let index = match link.lower_netns {
+        None => link.lower.ok_or_else(elsewhere)?,
+        Some(_) => return Err(elsewhere()),
+    };
+    let end = link::find_index(host, index)?.ok_or_else(elsewhere)?;
+    match end.controller {
+        Some(other) if other != bridge.index => {
+            let other = link::find_index(host, other)?.map_or(other.to_string(), |l| l.name);
+            let name = &end.name;
+            Err(refuse(format!(
+                "its other end {name:?} is a port of {other:?}"
+            )))
+        }
+        _ => Ok(end),
+    }
 }

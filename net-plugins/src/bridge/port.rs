@@ -56,8 +56,17 @@ fn add_vlans(host: &Netlink, port: &Link, keys: &Keys) -> Result<(), Error> {
 
 /// Frames without a tag belong to this VLAN, in both directions.
 pub(super) fn set_native(host: &Netlink, port: &Link, vlan: u16) -> Result<(), Error> {
-    let flags = BridgeVlanInfoFlags::Pvid | BridgeVlanInfoFlags::Untagged;
-    add_vlan(host, port, vlan, flags)
+    add_vlan(host, port, vlan, native_flags())
+}
+
+/// Whether frames without a tag belong to this VLAN already.
+pub(super) fn is_native(host: &Netlink, port: &Link, vlan: u16) -> Result<bool, Error> {
+    let present = vlans(host, port)?;
+    Ok((present.iter()).any(|info| info.vid == vlan && info.flags.contains(native_flags())))
+}
+
+fn native_flags() -> BridgeVlanInfoFlags {
+    BridgeVlanInfoFlags::Pvid | BridgeVlanInfoFlags::Untagged
 }
 
 fn add_vlan(

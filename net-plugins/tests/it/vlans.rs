@@ -1,8 +1,10 @@
 //! VLANs. A kernel without VLAN filtering runs these tests in User-Mode Linux, see [`the_tests_here_pass_in_user_mode_linux`].
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
 use harness::uml;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::failure::fail_after_every_step;
@@ -54,7 +56,7 @@ fn the_tests_here_pass_in_user_mode_linux() {
         return;
     }
     if let Some(tests) = uml::run_tests("vlans::", &MODULES, &[]).unwrap() {
-        assert!(tests.contains("test result: ok. 6 passed"), "{tests}");
+        assert!(tests.contains("test result: ok. 9 passed"), "{tests}");
     }
 }
 
@@ -177,6 +179,110 @@ fn a_failure_after_any_step_leaves_everything_as_it_was() {
     let conf = conf(&host, more);
     let steps = fail_after_every_step(&host, &pod, "bridge", &conf);
     assert!(steps >= 12, "{steps}");
+}
+
+#[test]
+fn a_gateways_link_that_a_death_left_unconnected_is_connected_by_the_next_add() {
+    if !has_vlans() {
+        return;
+    }
+    let host = Host::new();
+    let pod = host.container();
+    let conf = conf(&host, json!({"vlan": 100, "isGateway": true}));
+    let call = host.call("bridge", &pod);
+    let dying = call
+        .clone()
+        .env("CNI_TEST_DIE_AFTER_STEP", "delete link \"br0.100\"");
+    let output = dying.run("ADD", &conf);
+    assert_eq!(output.status.signal(), Some(Signal::SIGABRT as i32));
+    call.del(&conf);
+    let end = other_end(&host, "br0.100");
+    assert!(host.net.link(&end)["master"].is_null(), "died too late");
+    call.add(&conf);
+    assert_eq!(vlans(&host, &end), ["100 PVID Egress Untagged"]);
+    assert!(pod.reaches("10.9.0.1"));
+}
+
+#[test]
+fn a_gateways_link_is_completed_from_wherever_it_was_left() {
+    if !has_vlans() {
+        return;
+    }
+    let host = Host::new();
+    let conf = conf(&host, json!({"vlan": 100, "isGateway": true}));
+    let first = host.container();
+    host.call("bridge", &first).add(&conf);
+    let end = other_end(&host, "br0.100");
+    let unfinished = [
+        vec![format!("link set {end} nomaster")],
+        vec![
+            format!("link set {end} nomaster"),
+            format!("link set {end} master br0"),
+        ],
+        vec![format!("link set {end} down")],
+        vec!["link set br0.100 down".to_owned()],
+    ];
+    for (n, commands) in unfinished.iter().enumerate() {
+        commands.iter().for_each(|command| {
+            host.net.ip(command);
+        });
+        assert!(!first.reaches("10.9.0.1"), "{commands:?}");
+        let call = host.call("bridge", &first).ifname(&format!("more{n}"));
+        call.add(&conf);
+        call.del(&conf);
+        assert_eq!(vlans(&host, &end), ["100 PVID Egress Untagged"]);
+        assert!(first.reaches("10.9.0.1"), "{commands:?}");
+    }
+    // An administrator's own VLANs there stay.
+    run(host
+        .net
+        .command("bridge")
+        .args(["vlan", "add", "dev", &end, "vid", "7"]));
+    let second = host.container();
+    host.call("bridge", &second).id("c2").add(&conf);
+    assert_eq!(vlans(&host, &end), ["7", "100 PVID Egress Untagged"]);
+}
+
+#[test]
+fn a_link_of_the_gateways_name_that_cannot_be_its_link_is_named_and_left_alone() {
+    if !has_vlans() {
+        return;
+    }
+    let host = Host::new();
+    let (pod, elsewhere) = (host.container(), host.container());
+    let netns = elsewhere.path();
+    let netns = netns.rsplit('/').next().unwrap();
+    let conf = conf(&host, json!({"vlan": 100, "isGateway": true}));
+    let others = [
+        ("type bridge".to_owned(), "is not a veth"),
+        (
+            format!("type veth peer name end0 netns {netns}"),
+            "its other end is not in the host",
+        ),
+        (
+            "type veth peer name end0".to_owned(),
+            "its other end \"end0\" is a port of \"br1\"",
+        ),
+    ];
+    for (kind, why) in others {
+        host.net.ip(&format!("link add br0.100 {kind}"));
+        if why.contains("br1") {
+            host.net.ip("link add br1 type bridge");
+            host.net.ip("link set end0 master br1");
+        }
+        let before = host.snapshot();
+        let (code, told) = host.call("bridge", &pod).fail("ADD", &conf);
+        let text =
+            format!("failed to create link \"br0.100\": \"br0.100\" already exists but {why}; ");
+        assert_eq!((code, told), (999, text));
+        host.assert_like(&before, &kind);
+        host.net.ip("link del br0.100");
+    }
+}
+
+/// The other end of a veth.
+fn other_end(host: &Host, name: &str) -> String {
+    host.net.link(name)["link"].as_str().unwrap().to_owned()
 }
 
 #[test]
