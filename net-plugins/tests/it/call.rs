@@ -17,7 +17,8 @@ pub(crate) struct Call<'a> {
     container_id: String,
     ifname: String,
     variables: Vec<(String, String)>,
-    lacks: Option<&'static str>,
+    /// The program and the arguments through which the plugin is started, if any.
+    wrapper: Vec<String>,
 }
 
 impl Host {
@@ -36,7 +37,7 @@ impl Host {
             container_id: "c1".into(),
             ifname: "eth0".into(),
             variables: Vec::new(),
-            lacks: None,
+            wrapper: Vec::new(),
         }
     }
 }
@@ -63,18 +64,22 @@ impl Call<'_> {
     }
 
     /// The plugin runs without this capability.
-    pub(crate) fn without(mut self, capability: &'static str) -> Self {
-        self.lacks = Some(capability);
+    pub(crate) fn without(self, capability: &str) -> Self {
+        self.through(&["setpriv", "--bounding-set", &format!("-{capability}")])
+    }
+
+    /// The plugin is started by this program with these arguments.
+    pub(crate) fn through(mut self, words: &[&str]) -> Self {
+        self.wrapper = words.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
     fn process(&self) -> Command {
-        let Some(capability) = self.lacks else {
+        let Some((wrapper, arguments)) = self.wrapper.split_first() else {
             return self.host.net.command(&self.program);
         };
-        let mut process = self.host.net.command("setpriv");
-        process.args(["--bounding-set", &format!("-{capability}")]);
-        process.arg(&self.program);
+        let mut process = self.host.net.command(wrapper);
+        process.args(arguments).arg(&self.program);
         process
     }
 

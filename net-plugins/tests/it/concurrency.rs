@@ -1,12 +1,16 @@
 //! Many containers at once on one bridge.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use harness::require;
 use serde_json::json;
 
-use crate::world::{Host, ready};
+use crate::world::{Host, ready, with};
 
 const CONTAINERS: usize = 100;
+/// More than can join while a GC runs.
+const MANY: usize = 300;
 
 #[test]
 fn a_hundred_containers_join_and_leave_at_once() {
@@ -87,5 +91,53 @@ fn the_first_containers_of_a_bridge_may_come_together() {
     );
     for pod in pods.iter().step_by(2) {
         assert!(pod.reaches("10.9.0.1"));
+    }
+}
+
+#[test]
+fn a_gc_takes_no_spoofing_check_from_containers_that_come_meanwhile() {
+    if !ready() || require::program("strace").is_none() {
+        return;
+    }
+    let host = Host::new();
+    let conf = json!({
+        "cniVersion": "1.1.0", "name": "net", "type": "bridge", "bridge": "br0", "macspoofchk": true,
+    });
+    let gc = with(&conf, json!({"cni.dev/valid-attachments": []}));
+    // Another network's, whose links this GC has nothing to do with.
+    let other = with(&conf, json!({"name": "other"}));
+    // Keeps the tables of masquerading: GC would try again and again to remove them while others change rules.
+    let ipam = host.host_local(&["10.9.0.0/24", "fd00:9::/64"]);
+    let masquerading = with(
+        &other,
+        json!({"cniVersion": "1.0.0", "ipMasq": true, "ipam": ipam}),
+    );
+    let first = host.container();
+    host.call("bridge", &first).id("first").add(&masquerading);
+    let pod = host.container();
+    let ended = AtomicBool::new(false);
+    let attached = thread::scope(|scope| {
+        let joining = scope.spawn(|| {
+            let attach = |n| {
+                let call = host.call("bridge", &pod).ifname(&format!("eth{n}"));
+                call.add(&other)
+            };
+            let until_ended = (0..MANY).take_while(|_| !ended.load(Ordering::Relaxed));
+            until_ended.map(attach).collect::<Vec<_>>()
+        });
+        // So slow that whole ADDs fit between an answer and its next request.
+        let pause = "inject=sendto,sendmsg:delay_enter=150000";
+        host.call("bridge", &pod)
+            .id("gc")
+            .through(&["strace", "-f", "-qq", "-o", "/dev/null", "-e", pause])
+            .succeed("GC", &gc);
+        ended.store(true, Ordering::Relaxed);
+        joining.join().unwrap()
+    });
+    let joined = attached.len();
+    assert!((5..MANY).contains(&joined), "{joined} while GC ran");
+    for (n, result) in attached.iter().enumerate() {
+        let call = host.call("bridge", &pod).ifname(&format!("eth{n}"));
+        call.check(&other, result);
     }
 }
