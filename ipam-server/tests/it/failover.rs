@@ -145,12 +145,24 @@ fn an_old_primary_that_is_back_is_not_followed() {
     for n in 0..5 {
         claim_until_answered(server.rest(), &format!("cut-{n}"));
     }
-    assert!(server.log().contains("more than one host is a primary"));
+    let log = server.log();
+    assert_eq!(
+        log.matches("more than one host is a primary").count(),
+        1,
+        "{log}"
+    );
+    // Nor while the new one does not answer.
+    standby.stop(Signal::SIGKILL);
+    let claim = json!({ "attachment": key_of("meanwhile"), "entries": [{ "pools": ["a"] }] });
+    let answer = server.rest().post("/v1/leases", &claim).expect("an answer");
+    assert_eq!(answer.status, 503, "{}", answer.body);
+    standby.resume();
+    claim_until_answered(server.rest(), "after all");
     runtime.block_on(async {
         // Also when it is looked for from the beginning.
         for url in [new, url] {
             let store = open(&url).await;
-            assert_eq!(all_leases(&store).await.len(), 6);
+            assert_eq!(all_leases(&store).await.len(), 7);
             audit(&store).await;
         }
     });

@@ -3,6 +3,7 @@
 
 use std::cmp::Reverse;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,10 @@ pub(crate) struct Hosts {
     since: RwLock<Instant>,
     /// Held by whoever asks: the others wait for what that brings.
     asking: Mutex<()>,
+    /// The highest timeline that was seen.
+    newest: AtomicU32,
+    /// Whether more than one primary was seen the last time: it is said once.
+    is_split: AtomicBool,
 }
 
 impl Hosts {
@@ -42,6 +47,8 @@ impl Hosts {
                 .collect(),
             since: RwLock::new(Instant::now()),
             asking: Mutex::default(),
+            newest: AtomicU32::new(0),
+            is_split: AtomicBool::new(false),
         })
     }
 
@@ -58,7 +65,8 @@ impl Hosts {
     /// The one that is the primary. Of a single host that is not asked.
     ///
     /// One that was replaced while it was away takes itself for the primary still when it is back: the promotion of the
-    /// other began a new timeline, and the highest is followed.
+    /// other began a new timeline. The highest is followed, and none that is lower than one that was seen: what it has is
+    /// old, also while the other does not answer.
     pub(super) async fn primary(&self) -> Option<&PgConnectOptions> {
         if let [only] = self.all.as_slice() {
             return Some(only);
@@ -72,15 +80,18 @@ impl Hosts {
         }
         let primaries = asked.join_all().await;
         let primaries: Vec<_> = primaries.into_iter().flatten().collect();
-        let (_, Reverse(index)) = primaries.iter().max()?;
-        let newest = &self.all[*index];
-        if primaries.len() > 1 {
+        let (timeline, Reverse(index)) = *primaries.iter().max()?;
+        let newest = &self.all[index];
+        let is_split = primaries.len() > 1;
+        if is_split && !self.is_split.swap(is_split, Ordering::Relaxed) {
             let host = place(newest);
             tracing::warn!(
                 "more than one host is a primary; {host} was promoted last: stop the others"
             );
         }
-        Some(newest)
+        self.is_split.store(is_split, Ordering::Relaxed);
+        let seen = self.newest.fetch_max(timeline, Ordering::Relaxed);
+        (timeline >= seen).then_some(newest)
     }
 
     /// Whether a connection of this age is to the primary that was found last.
@@ -137,21 +148,28 @@ impl fmt::Debug for Hosts {
     }
 }
 
-/// The timeline that the host writes; none of a standby.
+/// The timeline that the host writes; none of a standby. 0 of one that does not tell, as services that only speak
+/// PostgreSQL's protocol do not.
 async fn timeline(options: &PgConnectOptions) -> Result<Option<u32>, sqlx::Error> {
     let mut connection = options.connect().await?;
+    let is_standby: bool = sqlx::query_scalar("select pg_is_in_recovery()")
+        .fetch_one(&mut connection)
+        .await?;
+    if is_standby {
+        return Ok(None);
+    }
     // The first eight digits of the name of what it writes to.
-    let file: Option<String> = sqlx::query_scalar(
-        "select case when not pg_is_in_recovery() then pg_walfile_name(pg_current_wal_lsn()) end",
-    )
-    .fetch_one(&mut connection)
-    .await?;
+    let file = sqlx::query_scalar("select pg_walfile_name(pg_current_wal_lsn())")
+        .fetch_one(&mut connection)
+        .await;
+    let name: String = match file {
+        Err(sqlx::Error::Database(_)) => String::new(),
+        other => other?,
+    };
     // It has served: what becomes of it is nobody's concern.
     let _ = connection.close().await;
-    Ok(file.map(|name| {
-        let timeline = name.get(..8).map(|digits| u32::from_str_radix(digits, 16));
-        timeline.and_then(Result::ok).unwrap_or_default()
-    }))
+    let timeline = name.get(..8).map(|digits| u32::from_str_radix(digits, 16));
+    Ok(Some(timeline.and_then(Result::ok).unwrap_or_default()))
 }
 
 fn is_same(a: &PgConnectOptions, b: &PgConnectOptions) -> bool {
