@@ -15,4 +15,4 @@ pub mod store;
 pub mod tokens;
 
 pub use error::{Error, Result, causes};
-pub use serve::{Settings, allow_many_connections, serve};
+pub use serve::{Settings, serve};

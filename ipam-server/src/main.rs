@@ -8,7 +8,7 @@ use ipam_server::listen::{beyond_this_machine, bind_all};
 use ipam_server::signals::{Stop, reload_on_hangup};
 use ipam_server::store::Store;
 use ipam_server::tokens::Tokens;
-use ipam_server::{Error, Result, Settings, allow_many_connections, causes, serve};
+use ipam_server::{Error, Result, Settings, causes, serve};
 use tokio::time::timeout;
 
 /// How long the connections to the database get to close.
@@ -54,7 +54,6 @@ async fn run() -> Result<()> {
     let tokens = serving.token_files().map(Tokens::read).transpose()?;
     serving.check_reach(beyond_this_machine(&serving.listen).await?)?;
     reload_on_hangup(tokens.clone())?;
-    allow_many_connections();
     let store = Store::open(database.secret()).await?;
     tracing::info!(%database, service_id = store.service_id(), "the database is open");
     let listeners = bind_all(&serving.listen).await?;

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -36,6 +36,11 @@ const HEAD_BYTES: usize = 64 * 1024;
 const UNREAD_LIMIT: Duration = Duration::from_secs(30);
 /// Connections at once, on all listeners together.
 const CONNECTIONS: usize = 16_384;
+/// Files that are open beside them: the database's, above all.
+const OTHER_FILES: usize = 128;
+/// So long after its start a server frees nothing of earlier boots: while no server was there, nobody could give a sign of
+/// life. Nodes whose claims and checks failed try again sooner.
+const HEARING: Duration = Duration::from_secs(60);
 /// From one round of background work to the next, on average.
 const TIDY_EVERY: Duration = Duration::from_secs(30);
 /// The same where a short quarantine is to be kept.
@@ -56,14 +61,15 @@ pub struct Settings {
     pub quarantine: Duration,
 }
 
-/// Lets the process have as many files open as the system allows: each connection is one, and most systems allow a
-/// process only 1,024 unless it asks for more.
-pub fn allow_many_connections() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
-    if let Err(error) = raised {
-        tracing::warn!(%error, "the limit of open files stays");
-    }
+/// How many connections there may be at once. Each is an open file, and most systems allow a process only 1,024 of them
+/// unless it asks for more.
+fn room() -> usize {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(now, most)| {
+        // What was allowed before still is.
+        Ok(setrlimit(Resource::RLIMIT_NOFILE, most, most).map_or(now, |()| most))
+    });
+    let files = usize::try_from(raised.unwrap_or_default()).unwrap_or(usize::MAX);
+    (files.saturating_sub(OTHER_FILES)).clamp(OTHER_FILES, CONNECTIONS)
 }
 
 /// Serves `store` on `listeners` until `shutdown` ends. Then it accepts nothing more, finishes what is under way (for at
@@ -78,7 +84,8 @@ pub async fn serve(
     let (stop, stopping) = watch::channel(false);
     let tidy = tokio::spawn(tidy(store, settings, stopping.clone()));
     let router = http::router(Arc::clone(&app));
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let room = room();
+    let slots = Arc::new(Semaphore::new(room));
     let mut accepting = JoinSet::new();
     for listener in listeners {
         accepting.spawn(accept(
@@ -95,7 +102,7 @@ pub async fn serve(
     let finished = async {
         accepting.join_all().await;
         // Every connection holds a slot.
-        let _ = slots.acquire_many(CONNECTIONS as u32).await;
+        let _ = slots.acquire_many(room as u32).await;
         app.allocator.drained().await;
         let _ = tidy.await;
     };
@@ -149,7 +156,8 @@ async fn accept_one(listener: &Listener) -> std::io::Result<Connection> {
             // Answers are small, and whoever waits for one waits for all of it.
             stream.set_nodelay(true)?;
             let limit = UNREAD_LIMIT.as_millis() as u32;
-            setsockopt(&stream, TcpUserTimeout, &limit)?;
+            // Not all systems can.
+            let _ = setsockopt(&stream, TcpUserTimeout, &limit);
             Ok(Connection::Tcp(stream))
         }
         Listener::Unix(listener, _) => {
@@ -195,8 +203,10 @@ where
 /// Prunes, reclaims and goes on with surgery, a round at a time, until told to stop.
 async fn tidy(store: Store, settings: Settings, mut stopping: watch::Receiver<bool>) {
     let every = (settings.quarantine / 4).clamp(TIDY_AT_LEAST, TIDY_EVERY);
+    let begun = Instant::now();
     loop {
-        let pause = match tidy_round(&store, &settings).await {
+        let has_listened = begun.elapsed() >= settings.quarantine.min(HEARING);
+        let pause = match tidy_round(&store, &settings, has_listened).await {
             Ok(true) => TIDY_PAUSE,
             Ok(false) => jittered(every),
             Err(error) => {
@@ -214,10 +224,17 @@ async fn tidy(store: Store, settings: Settings, mut stopping: watch::Receiver<bo
 }
 
 /// One round; true when there is more to do at once.
-async fn tidy_round(store: &Store, settings: &Settings) -> crate::error::Result<bool> {
+async fn tidy_round(
+    store: &Store,
+    settings: &Settings,
+    has_listened: bool,
+) -> crate::error::Result<bool> {
     // Both, whatever becomes of either.
     let tidied = store.tidy(settings.retention).await;
-    let reclaimed = store.reclaim(settings.quarantine).await;
+    let reclaimed = match has_listened {
+        true => store.reclaim(settings.quarantine).await,
+        false => Ok(false),
+    };
     Ok(tidied? | reclaimed?)
 }
 

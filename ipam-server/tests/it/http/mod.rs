@@ -13,6 +13,7 @@ mod nodes;
 mod pools;
 mod process;
 mod program;
+mod reboots;
 mod release;
 mod rest;
 mod server;

@@ -105,12 +105,17 @@ impl Process {
     }
 
     /// Waits for an orderly end, and starts a server over the same file.
-    async fn started_again(mut self) -> Self {
+    async fn started_again(self) -> Self {
+        Self::start_in(self.ended_and_kept().await, &[]).await
+    }
+
+    /// Waits for an orderly end, and answers the folder with its file.
+    pub(super) async fn ended_and_kept(mut self) -> TempDir {
         let other = tempfile::tempdir().expect("a folder");
         let folder = std::mem::replace(&mut self.folder, other);
         let log = self.ended().await;
         assert!(log.contains("stopped"), "{log}");
-        Self::start_in(folder, &[]).await
+        folder
     }
 
     /// Waits for an orderly end and answers the whole log.
