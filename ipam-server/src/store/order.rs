@@ -10,10 +10,13 @@ use super::rows::AttachmentRow;
 
 /// Whether a release that was issued after the claim has been served.
 pub(super) fn is_superseded(row: &AttachmentRow, claim: &Claim) -> bool {
-    let (Some(claimed), Some(released)) = (claim.issued, row.release_issued) else {
-        return false;
-    };
-    row.release_boot == claim.boot_id && claimed <= released
+    let earlier = (&row.earlier_release_boot, row.earlier_release_issued);
+    [(&row.release_boot, row.release_issued), earlier]
+        .into_iter()
+        .any(|(boot, released)| match (claim.issued, released) {
+            (Some(claimed), Some(released)) => *boot == claim.boot_id && claimed <= released,
+            _ => false,
+        })
 }
 
 /// Notes a claim that was answered with leases; `created` when it made them.
@@ -95,9 +98,14 @@ fn note_released(row: &mut AttachmentRow, boot_id: Option<&str>, issued: Option<
     if issued.is_none() {
         return;
     }
+    if row.earlier_release_boot.as_deref() == boot_id && row.earlier_release_issued.is_some() {
+        row.earlier_release_issued = row.earlier_release_issued.max(issued);
+        return;
+    }
     if row.release_boot.as_deref() != boot_id {
+        row.earlier_release_boot = row.release_boot.take();
+        row.earlier_release_issued = row.release_issued.take();
         row.release_boot = boot_id.map(str::to_owned);
-        row.release_issued = None;
     }
     row.release_issued = row.release_issued.max(issued);
 }

@@ -137,6 +137,8 @@ pub(crate) struct AttachmentRow {
     pub(crate) pod_namespace: Option<String>,
     pub(crate) pod_name: Option<String>,
     pub(crate) pod_uid: Option<String>,
+    pub(crate) earlier_release_boot: Option<String>,
+    pub(crate) earlier_release_issued: Option<i64>,
 }
 
 impl AttachmentRow {
@@ -158,6 +160,8 @@ impl AttachmentRow {
             pod_namespace: None,
             pod_name: None,
             pod_uid: None,
+            earlier_release_boot: None,
+            earlier_release_issued: None,
         }
     }
 

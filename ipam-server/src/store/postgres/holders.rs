@@ -27,6 +27,8 @@ macro_rules! bind_attachments {
             .bind(column!($rows, option pod_namespace))
             .bind(column!($rows, option pod_name))
             .bind(column!($rows, option pod_uid))
+            .bind(column!($rows, option earlier_release_boot))
+            .bind(column!($rows, earlier_release_issued))
     };
 }
 
@@ -40,23 +42,27 @@ impl HolderStatements for Tx {
             "-- upsert_attachments
              with stored as (
                  insert into attachment (id, cluster, node, network, container_id, ifname, claim_boot, claim_issued,
-                     granted_issued, release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid)
+                     granted_issued, release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid,
+                 earlier_release_boot, earlier_release_issued)
                  select n.id, n.cluster, n.node, n.network, n.container_id, n.ifname, n.claim_boot, n.claim_issued,
                      n.granted_issued, n.release_boot, n.release_issued, n.released_at, n.pod_namespace, n.pod_name,
-                     n.pod_uid
+                     n.pod_uid, n.earlier_release_boot, n.earlier_release_issued
                  from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
                      $8::bigint[], $9::bigint[], $10::text[], $11::bigint[], $12::timestamptz[], $13::text[],
-                     $14::text[], $15::text[])
+                     $14::text[], $15::text[], $16::text[], $17::bigint[])
                      with ordinality as n (id, cluster, node, network, container_id, ifname, claim_boot, claim_issued,
-                     granted_issued, release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid, place)
+                     granted_issued, release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid,
+                 earlier_release_boot, earlier_release_issued, place)
                  order by n.place
                  on conflict (container_id, ifname, network, node, cluster)
                      do update set released_at = attachment.released_at
                  returning id, cluster, node, network, container_id, ifname, claim_boot, claim_issued, granted_issued,
-                     release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid
+                     release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid,
+                 earlier_release_boot, earlier_release_issued
              )
              select id, cluster, node, network, container_id, ifname, claim_boot, claim_issued, granted_issued,
-                 release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid
+                 release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid,
+                 earlier_release_boot, earlier_release_issued
              from stored
              where id <> all($1)",
         );
@@ -72,7 +78,8 @@ impl HolderStatements for Tx {
         sqlx::query_as(
             "-- find_attachments
              select a.id, a.cluster, a.node, a.network, a.container_id, a.ifname, a.claim_boot, a.claim_issued,
-                 a.granted_issued, a.release_boot, a.release_issued, a.released_at, a.pod_namespace, a.pod_name, a.pod_uid
+                 a.granted_issued, a.release_boot, a.release_issued, a.released_at, a.pod_namespace, a.pod_name, a.pod_uid,
+                 a.earlier_release_boot, a.earlier_release_issued
              from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
                  as k (cluster, node, network, container_id, ifname)
              join attachment a on a.container_id = k.container_id
@@ -99,12 +106,14 @@ impl HolderStatements for Tx {
              update attachment a
              set id = n.id, claim_boot = n.claim_boot, claim_issued = n.claim_issued,
                  granted_issued = n.granted_issued, release_boot = n.release_boot, release_issued = n.release_issued,
-                 released_at = n.released_at, pod_namespace = n.pod_namespace, pod_name = n.pod_name, pod_uid = n.pod_uid
+                 released_at = n.released_at, pod_namespace = n.pod_namespace, pod_name = n.pod_name, pod_uid = n.pod_uid,
+                 earlier_release_boot = n.earlier_release_boot, earlier_release_issued = n.earlier_release_issued
              from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
                  $8::bigint[], $9::bigint[], $10::text[], $11::bigint[], $12::timestamptz[], $13::text[], $14::text[],
-                 $15::text[])
+                 $15::text[], $16::text[], $17::bigint[])
                  as n (id, cluster, node, network, container_id, ifname, claim_boot, claim_issued, granted_issued,
-                 release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid)
+                 release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid,
+                 earlier_release_boot, earlier_release_issued)
              where a.container_id = n.container_id
                  and a.ifname = n.ifname
                  and a.network = n.network
@@ -162,7 +171,8 @@ impl HolderStatements for Tx {
         sqlx::query_as(
             "-- holders_on
              select id, cluster, node, network, container_id, ifname, claim_boot, claim_issued, granted_issued,
-                 release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid
+                 release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid,
+                 earlier_release_boot, earlier_release_issued
              from attachment
              where node = $1
                  and cluster = $2
@@ -192,7 +202,8 @@ impl HolderStatements for Tx {
         sqlx::query_as(
             "-- holders_of
              select id, cluster, node, network, container_id, ifname, claim_boot, claim_issued, granted_issued,
-                 release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid
+                 release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid,
+                 earlier_release_boot, earlier_release_issued
              from attachment
              where node = $1
                  and cluster = $2

@@ -165,11 +165,13 @@ impl LeaseStatements for Tx {
         sqlx::query_as(
             "-- overdue_holders
              select a.id, a.cluster, a.node, a.network, a.container_id, a.ifname, a.claim_boot, a.claim_issued,
-                 a.granted_issued, a.release_boot, a.release_issued, a.released_at, a.pod_namespace, a.pod_name, a.pod_uid
+                 a.granted_issued, a.release_boot, a.release_issued, a.released_at, a.pod_namespace, a.pod_name, a.pod_uid,
+                 a.earlier_release_boot, a.earlier_release_issued
              from lease l
              cross join lateral (
                  select id, cluster, node, network, container_id, ifname, claim_boot, claim_issued, granted_issued,
-                     release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid
+                     release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid,
+                 earlier_release_boot, earlier_release_issued
                  from attachment
                  where id = l.attachment_id
                  limit 1

@@ -31,6 +31,8 @@ fn rows_of(attachments: &[AttachmentRow]) -> Json<Vec<Value>> {
             row.pod_namespace,
             row.pod_name,
             row.pod_uid,
+            row.earlier_release_boot,
+            row.earlier_release_issued,
         ])
     };
     Json(attachments.iter().map(row).collect())
@@ -45,17 +47,19 @@ impl HolderStatements for Tx {
         let query = sqlx::query_as(
             "-- upsert_attachments
              insert into attachment (id, cluster, node, network, container_id, ifname, claim_boot, claim_issued,
-                 granted_issued, release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid)
+                 granted_issued, release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid,
+                 earlier_release_boot, earlier_release_issued)
              select unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
                  value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13,
-                 value ->> 14
+                 value ->> 14, value ->> 15, value ->> 16
              from json_each(?1)
              where true
              order by key
              on conflict (container_id, ifname, network, node, cluster)
                  do update set released_at = attachment.released_at
              returning id, cluster, node, network, container_id, ifname, claim_boot, claim_issued, granted_issued,
-                 release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid",
+                 release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid,
+                 earlier_release_boot, earlier_release_issued",
         );
         let mut stored: Vec<AttachmentRow> = query
             .bind(rows_of(rows))
@@ -73,7 +77,8 @@ impl HolderStatements for Tx {
         sqlx::query_as(
             "-- find_attachments
              select a.id, a.cluster, a.node, a.network, a.container_id, a.ifname, a.claim_boot, a.claim_issued,
-                 a.granted_issued, a.release_boot, a.release_issued, a.released_at, a.pod_namespace, a.pod_name, a.pod_uid
+                 a.granted_issued, a.release_boot, a.release_issued, a.released_at, a.pod_namespace, a.pod_name, a.pod_uid,
+                 a.earlier_release_boot, a.earlier_release_issued
              from json_each(?1) k
              cross join attachment a on a.container_id = k.value ->> 3
                  and a.ifname = k.value ->> 4
@@ -108,7 +113,8 @@ impl HolderStatements for Tx {
              set id = unhex(n.value ->> 0), claim_boot = n.value ->> 6, claim_issued = n.value ->> 7,
                  granted_issued = n.value ->> 8, release_boot = n.value ->> 9, release_issued = n.value ->> 10,
                  released_at = n.value ->> 11, pod_namespace = n.value ->> 12, pod_name = n.value ->> 13,
-                 pod_uid = n.value ->> 14
+                 pod_uid = n.value ->> 14, earlier_release_boot = n.value ->> 15,
+                 earlier_release_issued = n.value ->> 16
              from json_each(?1) n
              where a.container_id = n.value ->> 4
                  and a.ifname = n.value ->> 5
@@ -159,7 +165,8 @@ impl HolderStatements for Tx {
         sqlx::query_as(
             "-- holders_on
              select id, cluster, node, network, container_id, ifname, claim_boot, claim_issued, granted_issued,
-                 release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid
+                 release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid,
+                 earlier_release_boot, earlier_release_issued
              from attachment
              where node = ?1
                  and cluster = ?2
@@ -189,7 +196,8 @@ impl HolderStatements for Tx {
         sqlx::query_as(
             "-- holders_of
              select id, cluster, node, network, container_id, ifname, claim_boot, claim_issued, granted_issued,
-                 release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid
+                 release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid,
+                 earlier_release_boot, earlier_release_issued
              from attachment
              where node = ?1
                  and cluster = ?2

@@ -187,7 +187,8 @@ impl LeaseStatements for Tx {
         sqlx::query_as(
             "-- overdue_holders
              select a.id, a.cluster, a.node, a.network, a.container_id, a.ifname, a.claim_boot, a.claim_issued,
-                 a.granted_issued, a.release_boot, a.release_issued, a.released_at, a.pod_namespace, a.pod_name, a.pod_uid
+                 a.granted_issued, a.release_boot, a.release_issued, a.released_at, a.pod_namespace, a.pod_name, a.pod_uid,
+                 a.earlier_release_boot, a.earlier_release_issued
              from lease l
              cross join attachment a on a.id = l.attachment_id
              where l.quarantined_until <= ?1

@@ -14,7 +14,8 @@ macro_rules! select_held {
             "
              select l.attachment_id, l.entry, l.vrf_id, l.address, l.pool_id, l.owner, l.created_at,
                  l.quarantined_until, a.id, a.cluster, a.node, a.network, a.container_id, a.ifname, a.claim_boot, a.claim_issued, a.granted_issued,
-                 a.release_boot, a.release_issued, a.released_at, a.pod_namespace, a.pod_name, a.pod_uid
+                 a.release_boot, a.release_issued, a.released_at, a.pod_namespace, a.pod_name, a.pod_uid,
+                 a.earlier_release_boot, a.earlier_release_issued
              ",
             $rest
         )

@@ -25,6 +25,7 @@ conformance!(
     a_record_of_an_earlier_boot_frees_nothing_of_a_later_one,
     a_del_in_a_new_boot_frees_what_an_earlier_one_left,
     a_new_boot_counts_anew,
+    a_release_of_a_boot_that_is_not_known_yet_lets_no_claim_of_the_one_before_pass,
     a_release_marks_the_order_also_when_it_frees_nothing,
     marks_are_kept_by_the_tidying_of_the_day,
 );
@@ -229,4 +230,22 @@ async fn marks_are_kept_by_the_tidying_of_the_day(store: Store) {
     while store.tidy(Duration::ZERO).await.expect("tidy") {}
     let late = allocate(&store, &issued(BOOT, 9, claim("c1", &["a"]))).await;
     assert_refused!(late, Error::Superseded(_));
+}
+
+/// After a reboot a runtime deletes first: the service knows the new boot only by its first claim.
+async fn a_release_of_a_boot_that_is_not_known_yet_lets_no_claim_of_the_one_before_pass(
+    store: Store,
+) {
+    one_pool(&store).await;
+    grant(&store, &issued(BOOT, 1, claim("c0", &["a"]))).await;
+    assert_eq!(release(&store, del_issued(BOOT, 10, "c1")).await, 0);
+    assert_eq!(release(&store, del_issued(NEXT, 2, "c1")).await, 0);
+    assert_eq!(release(&store, del_issued(BOOT, 12, "c1")).await, 0);
+    for late in [7, 11] {
+        let late = allocate(&store, &issued(BOOT, late, claim("c1", &["a"]))).await;
+        assert_refused!(late, Error::Superseded(_));
+    }
+    let late = allocate(&store, &issued(NEXT, 1, claim("c1", &["a"]))).await;
+    assert_refused!(late, Error::Superseded(_));
+    grant(&store, &issued(NEXT, 3, claim("c1", &["a"]))).await;
 }

@@ -23,6 +23,8 @@ pub(super) fn attachment(container_id: &str) -> AttachmentRow {
         pod_namespace: Some("space".to_owned()),
         pod_name: Some("it's \"a\" pod\\".to_owned()),
         pod_uid: None,
+        earlier_release_boot: Some("earlier".to_owned()),
+        earlier_release_issued: Some(7),
     }
 }
 
