@@ -68,6 +68,8 @@ fn ensure_vlan_link<'a>(
 ) -> Result<Link, Error> {
     let name = keys.vlan_gateway();
     let link = match link::find(host, &name)? {
+        // Somebody's own, such as a VLAN device on the bridge: whether it is connected is theirs.
+        Some(present) if !present.is(&InfoKind::Veth) => return Ok(present),
         Some(present) => present,
         None => make(host, bridge, &name, port, undo)?,
     };
@@ -142,9 +144,6 @@ fn other_end(host: &Netlink, bridge: &Link, link: &Link) -> Result<Link, Error> 
             "failed to create link {name:?}: {name:?} already exists but {why}"
         ))
     };
-    if !link.is(&InfoKind::Veth) {
-        return Err(refuse("is not a veth".to_owned()));
-    }
     let elsewhere = || refuse(format!("its other end is not in {}", host.place()));
     let index = match link.lower_netns {
         None => link.lower.ok_or_else(elsewhere)?,

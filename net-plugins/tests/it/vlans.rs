@@ -56,7 +56,7 @@ fn the_tests_here_pass_in_user_mode_linux() {
         return;
     }
     if let Some(tests) = uml::run_tests("vlans::", &MODULES, &[]).unwrap() {
-        assert!(tests.contains("test result: ok. 9 passed"), "{tests}");
+        assert!(tests.contains("test result: ok. 10 passed"), "{tests}");
     }
 }
 
@@ -254,7 +254,6 @@ fn a_link_of_the_gateways_name_that_cannot_be_its_link_is_named_and_left_alone()
     let netns = netns.rsplit('/').next().unwrap();
     let conf = conf(&host, json!({"vlan": 100, "isGateway": true}));
     let others = [
-        ("type bridge".to_owned(), "is not a veth"),
         (
             format!("type veth peer name end0 netns {netns}"),
             "its other end is not in the host",
@@ -278,6 +277,22 @@ fn a_link_of_the_gateways_name_that_cannot_be_its_link_is_named_and_left_alone()
         host.assert_like(&before, &kind);
         host.net.ip("link del br0.100");
     }
+}
+
+#[test]
+fn a_vlan_device_on_the_bridge_may_be_the_gateways_link() {
+    if !has_vlans() {
+        return;
+    }
+    let host = Host::new();
+    let pod = host.container();
+    host.net.ip("link add br0 type bridge vlan_filtering 1");
+    host.net
+        .ip("link add link br0 name br0.100 type vlan id 100");
+    let conf = conf(&host, json!({"vlan": 100, "isGateway": true}));
+    let before = host.net.link("br0.100")["linkinfo"].clone();
+    host.call("bridge", &pod).add(&conf);
+    assert_eq!(host.net.link("br0.100")["linkinfo"], before);
 }
 
 /// The other end of a veth.
