@@ -64,9 +64,9 @@ pub struct Settings {
 /// How many connections there may be at once. Each is an open file, and most systems allow a process only 1,024 of them
 /// unless it asks for more.
 fn room() -> usize {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(now, most)| {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).map(|(now, most)| {
         // What was allowed before still is.
-        Ok(setrlimit(Resource::RLIMIT_NOFILE, most, most).map_or(now, |()| most))
+        setrlimit(Resource::RLIMIT_NOFILE, most, most).map_or(now, |()| most)
     });
     let files = usize::try_from(raised.unwrap_or_default()).unwrap_or(usize::MAX);
     (files.saturating_sub(OTHER_FILES)).clamp(OTHER_FILES, CONNECTIONS)
