@@ -64,7 +64,7 @@ async fn collect_page<D: Database>(
     finish::<D, _>(tx, outcome).await?
 }
 
-/// A page; or within the success, so that it is committed, the refusal of a boot by which its node is disputed.
+/// A page; or within the success, so that what was noted of its node is committed, why the GC is refused.
 async fn work<T: Statements>(
     tx: &mut T,
     clock: &Clock,
@@ -77,7 +77,9 @@ async fn work<T: Statements>(
     if let Some(refusal) = admission.answers.into_values().find_map(Result::err) {
         return Ok(Err(refusal));
     }
-    nodes::check_undisputed(tx, identity(gc)).await??;
+    if let Err(refusal) = nodes::check_undisputed(tx, identity(gc)).await? {
+        return Ok(Err(refusal));
+    }
     let after = (after.0.as_str(), after.1.as_str());
     let holders = (tx.holders_on(&gc.cluster, &gc.node, &gc.network, after, PAGE)).await?;
     let last = (holders.last()).filter(|_| holders.len() as i64 == PAGE);

@@ -42,8 +42,9 @@ impl Identity<'_> {
 pub(super) struct Admission<'a> {
     /// The refusal for each identity that is a second machine with one name.
     pub(super) answers: BTreeMap<Identity<'a>, Result<()>>,
-    /// Whether a node is disputed from now on: to be committed, though those who showed it are refused.
-    pub(super) disputes: bool,
+    /// Whether a node was noted anew: to be committed, though the verbs that showed it be refused. Otherwise a machine that
+    /// has rebooted and finds the pools filled by its boot before would never be known to have left that.
+    pub(super) noted: bool,
 }
 
 /// Takes note of machines and boots.
@@ -56,7 +57,7 @@ pub(super) async fn admit<'a, T: Statements>(
 ) -> Answer<Admission<'a>> {
     let identities: Vec<_> = verbs.iter().map(|(identity, _)| *identity).collect();
     let known = known_nodes(tx, &identities).await?;
-    let (mut answers, mut disputes) = (BTreeMap::new(), false);
+    let (mut answers, mut noted) = (BTreeMap::new(), false);
     // In the order of names, because rows are locked on the way; of one name in the order of arrival.
     let mut in_order = verbs.to_vec();
     in_order.sort_by_key(|(identity, _)| identity.name());
@@ -70,11 +71,11 @@ pub(super) async fn admit<'a, T: Statements>(
             answers.insert(identity, Ok(()));
         } else {
             let entry = introduce(tx, identity, issued).await?;
-            disputes |= matches!(entry, Entry::Disputes(_));
+            noted |= matches!(entry, Entry::Noted | Entry::Disputes(_));
             answers.insert(identity, entry.answer());
         }
     }
-    Ok(Admission { answers, disputes })
+    Ok(Admission { answers, noted })
 }
 
 /// Refuses an identity whose boot is not the node's present one (any more).
@@ -147,7 +148,10 @@ pub(super) async fn known_nodes<T: Statements>(
 
 /// What comes of an identity that was not known as it is.
 enum Entry {
-    Admitted,
+    /// It has become known meanwhile.
+    Known,
+    /// It is admitted, and noted.
+    Noted,
     Refused(Error),
     /// It is refused, and its node is disputed from now on.
     Disputes(Error),
@@ -156,7 +160,7 @@ enum Entry {
 impl Entry {
     fn answer(self) -> Result<()> {
         match self {
-            Self::Admitted => Ok(()),
+            Self::Known | Self::Noted => Ok(()),
             Self::Refused(error) | Self::Disputes(error) => Err(error),
         }
     }
@@ -170,7 +174,7 @@ async fn introduce<T: Statements>(
     let now: Moment = tx.wall_clock().await?;
     let mut row = (tx.lock_node(identity.cluster, identity.node, now)).await?;
     if identity.is_known_as(&row) {
-        return Ok(Entry::Admitted);
+        return Ok(Entry::Known);
     }
     if let (Some(said), Some(known)) = (identity.machine_id, row.machine_id.as_deref())
         && said != known
@@ -216,7 +220,7 @@ async fn introduce<T: Statements>(
         row.machine_id = identity.machine_id.map(str::to_owned);
     }
     tx.save_node(&row, now).await?;
-    Ok(Entry::Admitted)
+    Ok(Entry::Noted)
 }
 
 /// Refuses a boot that was followed by another. `living_at`: it lives beside that one.

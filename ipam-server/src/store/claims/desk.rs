@@ -52,7 +52,7 @@ pub(super) struct Ask {
 }
 
 /// Checks the nodes, then locks the attachments in the order of their keys and reads what they hold. With it whether a node
-/// is disputed from now on.
+/// was noted anew.
 pub(super) async fn open<'a, T: Statements>(
     tx: &mut T,
     claims: &'a [Claim],
@@ -92,7 +92,7 @@ pub(super) async fn open<'a, T: Statements>(
             desk.state = State::Refused(error);
         }
     }
-    Ok((desks, admission.disputes))
+    Ok((desks, admission.noted))
 }
 
 fn identity(claim: &Claim) -> Identity<'_> {

@@ -102,7 +102,7 @@ async fn work<T: Statements>(
     claims: &[Claim],
     reach: Reach,
 ) -> Result<Outcome> {
-    let (mut desks, disputes) = desk::open(tx, claims).await?;
+    let (mut desks, noted) = desk::open(tx, claims).await?;
     let pools = listed_pools(tx, &desks).await?;
     for desk in &mut desks {
         desk.decide(&pools);
@@ -126,7 +126,7 @@ async fn work<T: Statements>(
     write(tx, &desks, books).await?;
     let answers: Vec<_> = desks.into_iter().map(Desk::answer).collect();
     Ok(Outcome {
-        writes: disputes || answers.iter().any(Result::is_ok),
+        writes: noted || answers.iter().any(Result::is_ok),
         answers: Some(answers),
     })
 }

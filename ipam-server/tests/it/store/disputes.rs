@@ -13,6 +13,7 @@ conformance!(
     a_third_boot_of_a_disputed_node_frees_nothing_either,
     a_gc_shows_the_dispute_as_well_as_a_claim,
     no_gc_of_a_disputed_node_frees_anything,
+    a_gc_that_is_refused_for_a_dispute_leaves_its_boot_noted,
     the_other_claims_of_a_batch_that_shows_a_dispute_are_served,
     a_check_on_a_disputed_node_takes_nothing_over_to_the_present_boot,
     a_late_verb_of_the_boot_before_shows_no_dispute,
@@ -103,6 +104,13 @@ async fn no_gc_of_a_disputed_node_frees_anything(store: Store) {
         assert_refused!(answer, Error::NodeNameConflict { .. });
     }
     assert_eq!(all_leases(&store).await.len(), 3);
+}
+
+async fn a_gc_that_is_refused_for_a_dispute_leaves_its_boot_noted(store: Store) {
+    disputed(&store).await;
+    let answer = store.collect(&gc_of("boot-3", SECOND)).await;
+    assert_refused!(answer, Error::NodeNameConflict { .. });
+    assert_eq!(node(&store).await.boot_id.as_deref(), Some("boot-3"));
 }
 
 async fn the_other_claims_of_a_batch_that_shows_a_dispute_are_served(store: Store) {

@@ -21,6 +21,8 @@ conformance!(
     machines_that_are_not_known_to_be_the_same_are_left_alone,
     a_claim_without_a_boot_is_left_alone,
     a_node_with_more_than_a_page_of_leases_is_looked_through,
+    a_boot_gets_what_the_one_before_has_filled_the_pools_with,
+    a_boot_gets_the_wanted_address_that_the_one_before_holds,
 );
 
 pub(super) const SOON: Duration = Duration::from_secs(600);
@@ -223,6 +225,45 @@ async fn a_node_with_more_than_a_page_of_leases_is_looked_through(store: Store) 
     while store.reclaim(NOW).await.expect("reclaims") {}
     let usage = usage(&store, "a").await;
     assert_eq!((usage.quarantined, usage.leased), (0, 1));
+}
+
+/// What boot 1 holds, boot 2 gets in the end, though at first it is refused.
+async fn assert_handed_on(store: &Store, next: &Claim) {
+    let node = store.node("default", "n1").await.expect("the node");
+    assert_eq!(node.boot_id.as_deref(), Some("boot-2"));
+    // Begun, and over.
+    reclaim(store, NOW).await;
+    reclaim(store, NOW).await;
+    assert!(grant(store, next).await.fresh);
+}
+
+async fn a_boot_gets_what_the_one_before_has_filled_the_pools_with(store: Store) {
+    for (name, address) in [("a", "10.0.0.5"), ("b", "10.0.0.6")] {
+        create(&store, &ranged(name, "10.0.0.0/24", address, address)).await;
+    }
+    let of_either = |boot: &str, container: &str| Claim {
+        entries: claim(container, &["a,b"]).entries,
+        ..from(boot, 1, container)
+    };
+    grant(&store, &of_either("boot-1", "c1")).await;
+    grant(&store, &of_either("boot-1", "c2")).await;
+    let next = of_either("boot-2", "c3");
+    let answer = allocate(&store, &next).await;
+    assert_refused!(answer, Error::PoolExhausted { .. });
+    assert_handed_on(&store, &next).await;
+}
+
+async fn a_boot_gets_the_wanted_address_that_the_one_before_holds(store: Store) {
+    create(&store, &pool("a", "10.0.0.0/24")).await;
+    let of_one = |boot: &str, container: &str| Claim {
+        wanted: vec![ip("10.0.0.5")],
+        ..from(boot, 1, container)
+    };
+    grant(&store, &of_one("boot-1", "c1")).await;
+    let next = of_one("boot-2", "c2");
+    let answer = allocate(&store, &next).await;
+    assert_refused!(answer, Error::AddressTaken { .. });
+    assert_handed_on(&store, &next).await;
 }
 
 mod all_servers_away {
