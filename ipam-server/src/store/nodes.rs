@@ -171,8 +171,10 @@ async fn introduce<T: Statements>(
     identity: Identity<'_>,
     issued: Option<i64>,
 ) -> Answer<Entry> {
+    let asked_at = tx.wall_clock().await?;
+    let mut row = (tx.lock_node(identity.cluster, identity.node, asked_at)).await?;
+    // The present boot may have been noted while the node was waited for: before this, or the clock would look set back.
     let now: Moment = tx.wall_clock().await?;
-    let mut row = (tx.lock_node(identity.cluster, identity.node, now)).await?;
     if identity.is_known_as(&row) {
         return Ok(Entry::Known);
     }

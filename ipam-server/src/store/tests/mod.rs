@@ -2,6 +2,7 @@
 
 mod connections;
 mod exercise;
+mod introduced;
 mod overtaken;
 mod plans;
 mod schema;

@@ -14,7 +14,7 @@ use crate::store::{Granted, LeaseFilter, Releasing, Store};
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A store with one pool, and a connection of the test's own.
-async fn stage() -> Option<(Store, PgConnection)> {
+pub(super) async fn stage() -> Option<(Store, PgConnection)> {
     let url = harness::postgres::database()?;
     let store = Store::open(&url).await.expect("opens");
     create(&store, json!({"name": "p", "subnet": "10.0.0.0/22"})).await;
@@ -65,12 +65,12 @@ fn gc(boot: Option<&str>) -> GcRequest {
     }
 }
 
-async fn one(store: &Store, claim: Claim) -> Result<Granted, Error> {
+pub(super) async fn one(store: &Store, claim: Claim) -> Result<Granted, Error> {
     store.allocate(&[claim]).await.remove(0)
 }
 
 /// Waits until a transaction of the server waits for a row of this connection's.
-async fn waits(connection: &mut PgConnection) {
+pub(super) async fn waits(connection: &mut PgConnection) {
     for _ in 0..500 {
         // A transaction would see the activity of its first look again and again.
         let refresh = sqlx::query("select pg_stat_clear_snapshot()");
