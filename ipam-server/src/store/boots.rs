@@ -40,21 +40,23 @@ impl Stranger<'_> {
     }
 
     /// Whether it was only on its way when the present boot was first seen. Otherwise its boot, which was seen before, lives
-    /// on beside the present one.
+    /// on beside the present one. It is believed where nobody knows when it was issued: boots that an older server noted have
+    /// no beginning.
     pub(super) fn was_on_its_way(&self, boot: &BootRow) -> bool {
         let issued_at = |issued| Some(boot.booted_at?.plus(age(issued)));
         let Some(present) = self.present() else {
             return false;
         };
         self.came_within(ON_THE_WAY_LIMIT)
-            && (self.issued.and_then(issued_at)).is_some_and(|at| at < present.seen_at)
+            && (self.issued.and_then(issued_at)).is_none_or(|at| at < present.seen_at)
     }
 
-    /// Whether it came that soon after the present boot was first seen. Never when the clock shows less than it did then: it
-    /// was set back, and tells nothing.
+    /// Whether it came that soon after the present boot was first seen; or before that, because the database has moved to a
+    /// host whose clock is a little behind. When the clock shows much less than it did then, it was set back, and tells
+    /// nothing.
     fn came_within(&self, limit: Duration) -> bool {
-        (self.present())
-            .is_some_and(|boot| boot.seen_at <= self.now && self.now < boot.seen_at.plus(limit))
+        let is_near = |seen: Moment| seen.minus(limit) <= self.now && self.now < seen.plus(limit);
+        (self.present()).is_some_and(|boot| is_near(boot.seen_at))
     }
 
     fn present(&self) -> Option<&BootRow> {

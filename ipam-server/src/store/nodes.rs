@@ -235,7 +235,7 @@ async fn come_back<T: Statements>(
     let said = identity.boot_id.unwrap_or_default();
     let present = row.boot_id.clone().unwrap_or_default();
     let error = identity.conflict(format!(
-        "boot {said} is back after boot {present} was seen: two machines use the name; give each its own"
+        "boot {said} is back after boot {present} was seen: two machines use the name (or it was reverted to a snapshot); give each its own"
     ));
     let Some(now) = living_at.filter(|_| row.disputed_at.is_none()) else {
         return Ok(Entry::Refused(error));

@@ -17,6 +17,7 @@ conformance!(
     the_other_claims_of_a_batch_that_shows_a_dispute_are_served,
     a_check_on_a_disputed_node_takes_nothing_over_to_the_present_boot,
     a_late_verb_of_the_boot_before_shows_no_dispute,
+    a_late_verb_that_does_not_tell_when_it_was_issued_shows_no_dispute,
     a_dispute_ends_when_the_node_is_forgotten,
     a_clone_with_more_than_a_page_of_quarantined_leases_frees_nothing,
 );
@@ -156,6 +157,16 @@ async fn a_late_verb_of_the_boot_before_shows_no_dispute(store: Store) {
     assert_split(&store, &["c1", "c2"], &["c3"]).await;
 }
 
+async fn a_late_verb_that_does_not_tell_when_it_was_issued_shows_no_dispute(store: Store) {
+    cloned(&store).await;
+    let late = Claim {
+        issued: None,
+        ..from("boot-1", 0, "c4")
+    };
+    assert_back(allocate(&store, &late).await);
+    assert_eq!(node(&store).await.disputed_at, None);
+}
+
 async fn a_dispute_ends_when_the_node_is_forgotten(store: Store) {
     disputed(&store).await;
     assert_eq!(
@@ -207,5 +218,43 @@ mod a_minute_after {
         sql(&url, a_minute_ago).await.expect("an update");
         assert_back(allocate(&store, &from("boot-1", THEN + 2, "c4")).await);
         assert!(node(&store).await.disputed_at.is_some());
+    }
+}
+
+mod before_the_upgrade {
+    use super::*;
+
+    conformance!(with_url: a_late_verb_of_a_boot_that_is_not_known_to_have_begun_shows_no_dispute);
+
+    async fn a_late_verb_of_a_boot_that_is_not_known_to_have_begun_shows_no_dispute(
+        store: Store,
+        url: String,
+    ) {
+        cloned(&store).await;
+        let noted_by_an_older_server = "update node_boot set booted_at = null";
+        sql(&url, noted_by_an_older_server)
+            .await
+            .expect("an update");
+        assert_back(allocate(&store, &from("boot-1", THEN + 2, "c4")).await);
+        assert_eq!(node(&store).await.disputed_at, None);
+    }
+}
+
+mod on_a_host_whose_clock_is_behind {
+    use super::*;
+
+    conformance!(with_url: a_late_verb_of_the_boot_before_shows_no_dispute);
+
+    /// By a second: the present boot was seen before the database moved there.
+    async fn a_late_verb_of_the_boot_before_shows_no_dispute(store: Store, url: String) {
+        cloned(&store).await;
+        let ahead = if url.starts_with("sqlite") {
+            "update node_boot set seen_at = seen_at + 1000000 where boot_id = 'boot-2'"
+        } else {
+            "update node_boot set seen_at = seen_at + interval '1 second' where boot_id = 'boot-2'"
+        };
+        sql(&url, ahead).await.expect("an update");
+        assert_back(allocate(&store, &from("boot-1", THEN + 2, "c4")).await);
+        assert_eq!(node(&store).await.disputed_at, None);
     }
 }

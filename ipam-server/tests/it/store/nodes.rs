@@ -188,7 +188,25 @@ async fn the_other_nodes_of_a_batch_are_served(store: Store) {
 mod set_clock {
     use super::*;
 
-    conformance!(with_url: a_boot_after_the_clock_was_set_back_is_served);
+    conformance!(with_url:
+        a_boot_after_the_clock_was_set_back_is_served,
+        a_late_first_claim_is_refused_also_where_the_clock_is_a_little_behind,
+    );
+
+    async fn a_late_first_claim_is_refused_also_where_the_clock_is_a_little_behind(
+        store: Store,
+        url: String,
+    ) {
+        one_pool(&store).await;
+        grant(&store, &from("m1", "boot-2", SECOND, "c2")).await;
+        let ahead = if url.starts_with("sqlite") {
+            "update node_boot set seen_at = seen_at + 1000000"
+        } else {
+            "update node_boot set seen_at = seen_at + interval '1 second'"
+        };
+        sql(&url, ahead).await.expect("an update");
+        assert_conflict(&store, &from("m1", "boot-1", 600 * SECOND, "c1")).await;
+    }
 
     async fn a_boot_after_the_clock_was_set_back_is_served(store: Store, url: String) {
         one_pool(&store).await;
