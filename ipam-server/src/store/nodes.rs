@@ -102,7 +102,7 @@ pub(super) async fn check_presence<T: Statements>(
     ))))
 }
 
-/// Refuses who wants to free what other boots of the node hold, when two of them live at once.
+/// Refuses who wants to free or to take over what other boots of the node hold, when two of them live at once.
 pub(super) async fn check_undisputed<T: Statements>(
     tx: &mut T,
     identity: Identity<'_>,
@@ -111,7 +111,8 @@ pub(super) async fn check_undisputed<T: Statements>(
     let is_disputed = known.values().any(|node| node.disputed_at.is_some());
     Ok(match is_disputed {
         true => Err(identity.conflict(
-            "two machines use the name: nothing is freed until the node is forgotten".to_owned(),
+            "two machines use the name: nothing is freed or handed on until the node is forgotten"
+                .to_owned(),
         )),
         false => Ok(()),
     })

@@ -36,9 +36,19 @@ pub(super) fn note_claim(row: &mut AttachmentRow, claim: &Claim, created: bool) 
     }
 }
 
-/// Whether the leases that the attachment holds go with this release. `earlier_boot`: it was issued in a boot that the
-/// node has left.
-pub(super) fn frees(row: &AttachmentRow, release: &Release, earlier_boot: bool) -> bool {
+/// The boot that a release was issued in, as its node knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IssuedIn {
+    /// The present one, or one that was never seen.
+    Present,
+    /// One that the node has left.
+    Left,
+    /// One of several that may live at once: two machines use the node's name.
+    Disputed,
+}
+
+/// Whether the leases that the attachment holds go with this release.
+pub(super) fn frees(row: &AttachmentRow, release: &Release, boot: IssuedIn) -> bool {
     let same_boot = row.claim_boot == release.boot_id;
     if release.claim_issued.is_some() {
         // An ADD that gave up takes back what it made, unless a later ADD was told that it holds it.
@@ -52,14 +62,19 @@ pub(super) fn frees(row: &AttachmentRow, release: &Release, earlier_boot: bool) 
         };
         return released >= claimed;
     }
-    // A claim of an earlier boot is older than any release of this one; one without a boot came before this arrived.
-    !earlier_boot
+    match boot {
+        // A claim of an earlier boot is older than any release of this one; one without a boot came before this arrived.
+        IssuedIn::Present => true,
+        IssuedIn::Left => false,
+        // The other machine's container may have the same id, as where a disk was cloned.
+        IssuedIn::Disputed => row.claim_boot.is_none() || release.boot_id.is_none(),
+    }
 }
 
 /// Notes a release that was served, so that a claim which it overtook finds it.
-pub(super) fn note_release(row: &mut AttachmentRow, release: &Release, earlier_boot: bool) {
+pub(super) fn note_release(row: &mut AttachmentRow, release: &Release, boot: IssuedIn) {
     // Claims of an earlier boot are refused by the node's row.
-    if !earlier_boot {
+    if boot != IssuedIn::Left {
         let issued = release.claim_issued.or(release.issued);
         note_released(row, release.boot_id.as_deref(), issued);
     }
@@ -163,7 +178,7 @@ mod tests {
     #[test]
     fn a_claim_that_its_release_overtook_is_superseded_and_a_newer_one_is_not() {
         let mut row = AttachmentRow::new(&key());
-        note_release(&mut row, &release("b", 20, None), false);
+        note_release(&mut row, &release("b", 20, None), IssuedIn::Present);
         assert!(is_superseded(&row, &claim("b", 10)));
         assert!(!is_superseded(&row, &claim("b", 30)));
         assert!(!is_superseded(&row, &claim("next", 1)));
@@ -174,16 +189,16 @@ mod tests {
         let mut row = held_since("b", 30);
         note_claim(&mut row, &claim("b", 10), false);
         assert_eq!(row.claim_issued, Some(30));
-        note_release(&mut row, &release("b", 50, None), false);
-        note_release(&mut row, &release("b", 40, None), false);
+        note_release(&mut row, &release("b", 50, None), IssuedIn::Present);
+        note_release(&mut row, &release("b", 40, None), IssuedIn::Present);
         assert_eq!(row.release_issued, Some(50));
     }
 
     #[test]
     fn a_release_frees_what_was_claimed_before_it_and_nothing_newer() {
         let row = held_since("b", 30);
-        assert!(frees(&row, &release("b", 40, None), false));
-        assert!(!frees(&row, &release("b", 20, None), false));
+        assert!(frees(&row, &release("b", 40, None), IssuedIn::Present));
+        assert!(!frees(&row, &release("b", 20, None), IssuedIn::Present));
     }
 
     #[test]
@@ -192,27 +207,27 @@ mod tests {
         assert!(frees(
             &held_since("old", 900),
             &release("new", 5, None),
-            false
+            IssuedIn::Present
         ));
         assert!(!frees(
             &held_since("new", 5),
             &release("old", 900, None),
-            true
+            IssuedIn::Left
         ));
         assert!(frees(
             &held_since("old", 5),
             &release("old", 900, None),
-            true
+            IssuedIn::Left
         ));
     }
 
     #[test]
     fn an_add_that_gives_up_frees_only_what_it_made_and_nobody_else_was_told() {
         let mut row = held_since("b", 10);
-        assert!(!frees(&row, &release("b", 12, Some(11)), false));
-        assert!(frees(&row, &release("b", 12, Some(10)), false));
+        assert!(!frees(&row, &release("b", 12, Some(11)), IssuedIn::Present));
+        assert!(frees(&row, &release("b", 12, Some(10)), IssuedIn::Present));
         note_claim(&mut row, &claim("b", 11), false);
-        assert!(!frees(&row, &release("b", 12, Some(10)), false));
+        assert!(!frees(&row, &release("b", 12, Some(10)), IssuedIn::Present));
     }
 
     #[test]
@@ -220,14 +235,14 @@ mod tests {
         let mut row = held_since("b", 30);
         // An admin's release leaves no mark.
         note_claim(&mut row, &claim("b", 20), true);
-        assert!(frees(&row, &release("b", 25, Some(20)), false));
-        assert!(frees(&row, &release("b", 25, None), false));
+        assert!(frees(&row, &release("b", 25, Some(20)), IssuedIn::Present));
+        assert!(frees(&row, &release("b", 25, None), IssuedIn::Present));
     }
 
     #[test]
     fn an_add_that_gave_up_is_refused_when_it_arrives_late_and_the_next_one_is_not() {
         let mut row = AttachmentRow::new(&key());
-        note_release(&mut row, &release("b", 99, Some(10)), false);
+        note_release(&mut row, &release("b", 99, Some(10)), IssuedIn::Present);
         assert!(is_superseded(&row, &claim("b", 10)));
         assert!(!is_superseded(&row, &claim("b", 11)));
     }

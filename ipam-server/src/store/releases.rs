@@ -11,7 +11,7 @@ use super::clock::Clock;
 use super::database::Database;
 use super::moment::Moment;
 use super::nodes::{self, Identity};
-use super::order;
+use super::order::{self, IssuedIn};
 use super::retry::{finish, retry};
 use super::rows::{AttachmentRow, LeaseRow, parse_public_id};
 use super::statements::Statements;
@@ -59,13 +59,13 @@ async fn work<T: Statements>(
     let keys = releases.iter().map(|one| one.release.attachment());
     let mut holdings = Holdings::lock(tx, keys).await?;
     // After the locks: a claim of the node's next boot may have been waited for, and it commits its boot with itself.
-    let earlier = earlier_boots(tx, releases).await?;
+    let boots = boots_of(tx, releases).await?;
     let mut counts = Vec::with_capacity(releases.len());
-    for (one, earlier) in releases.iter().zip(earlier) {
+    for (one, boot) in releases.iter().zip(boots) {
         let key = one.release.attachment();
         let count = holdings.change(&key, |row| {
-            let frees = order::frees(row, &one.release, earlier);
-            order::note_release(row, &one.release, earlier);
+            let frees = order::frees(row, &one.release, boot);
+            order::note_release(row, &one.release, boot);
             frees
         });
         counts.push(count);
@@ -74,8 +74,8 @@ async fn work<T: Statements>(
     Ok(counts)
 }
 
-/// For each release whether it was issued in a boot that its node has left.
-async fn earlier_boots<T: Statements>(tx: &mut T, releases: &[Releasing]) -> Result<Vec<bool>> {
+/// For each release which boot of its node it was issued in.
+async fn boots_of<T: Statements>(tx: &mut T, releases: &[Releasing]) -> Result<Vec<IssuedIn>> {
     let identities: Vec<_> = (releases.iter())
         .map(|one| Identity {
             cluster: &one.release.cluster,
@@ -85,16 +85,26 @@ async fn earlier_boots<T: Statements>(tx: &mut T, releases: &[Releasing]) -> Res
         })
         .collect();
     let known = nodes::known_nodes(tx, &identities).await?;
-    let mut left = BTreeMap::new();
+    let mut boots = BTreeMap::new();
     for identity in &identities {
-        if !left.contains_key(identity) {
+        if !boots.contains_key(identity) {
             let name = (identity.cluster.to_owned(), identity.node.to_owned());
-            let has_left = nodes::has_left(tx, known.get(&name), identity.boot_id).await?;
-            left.insert(*identity, has_left);
+            let node = known.get(&name);
+            let boot = if nodes::has_left(tx, node, identity.boot_id).await? {
+                IssuedIn::Left
+            } else if node.is_some_and(|node| node.disputed_at.is_some()) {
+                IssuedIn::Disputed
+            } else {
+                IssuedIn::Present
+            };
+            boots.insert(*identity, boot);
         }
     }
     Ok((releases.iter().zip(&identities))
-        .map(|(one, identity)| one.earlier_boot || left.get(identity) == Some(&true))
+        .map(|(one, identity)| match boots.get(identity) {
+            Some(boot) if !one.earlier_boot => *boot,
+            _ => IssuedIn::Left,
+        })
         .collect())
 }
 

@@ -10,7 +10,7 @@ use super::super::nodes::{self, Identity};
 use super::super::order;
 use super::super::rows::{AttachmentRow, LeaseRow, PoolRow};
 use super::super::shown;
-use super::super::statements::Statements;
+use super::super::statements::{Answer, Statements};
 use super::{Granted, Reach};
 use crate::error::{Error, Result};
 use crate::pool::Layout;
@@ -86,13 +86,24 @@ pub(super) async fn open<'a, T: Statements>(
     for desk in &mut desks {
         desk.held = held.remove(&desk.row.id).unwrap_or_default();
         desk.held.sort_by_key(|lease| lease.entry);
-        if desk.is_of_another_boot()
-            && let Err(error) = nodes::check_presence(tx, identity(desk.claim)).await?
-        {
+        if let Err(error) = check_boot(tx, desk).await? {
             desk.state = State::Refused(error);
         }
     }
     Ok((desks, admission.noted))
+}
+
+/// Refuses a claim of another boot than the attachment's, unless the node is in that now, and in no other.
+async fn check_boot<T: Statements>(tx: &mut T, desk: &Desk<'_>) -> Answer<Result<()>> {
+    if !desk.is_of_another_boot() {
+        return Ok(Ok(()));
+    }
+    let identity = identity(desk.claim);
+    let present = nodes::check_presence(tx, identity).await?;
+    if present.is_err() || desk.held.is_empty() {
+        return Ok(present);
+    }
+    nodes::check_undisputed(tx, identity).await
 }
 
 fn identity(claim: &Claim) -> Identity<'_> {

@@ -20,6 +20,8 @@ conformance!(
     a_late_verb_that_does_not_tell_when_it_was_issued_shows_no_dispute,
     a_dispute_ends_when_the_node_is_forgotten,
     a_clone_with_more_than_a_page_of_quarantined_leases_frees_nothing,
+    of_containers_with_one_id_the_other_machines_is_not_released,
+    of_containers_with_one_id_the_other_machines_address_is_not_shared,
 );
 
 /// Nanoseconds.
@@ -197,6 +199,37 @@ async fn a_clone_with_more_than_a_page_of_quarantined_leases_frees_nothing(store
         let usage = usage(&store, "a").await;
         assert_eq!((usage.quarantined, usage.leased), (0, 1_101));
     }
+}
+
+/// As where podman's containers were cloned with the disk.
+async fn of_containers_with_one_id_the_other_machines_is_not_released(store: Store) {
+    disputed(&store).await;
+    for boot in ["boot-2", "boot-3"] {
+        let other = del_issued(boot, 9 * SECOND, "c1");
+        assert_eq!(release(&store, other).await, 0);
+    }
+    let own = del_issued("boot-1", LATER + 9, "c1");
+    assert_eq!(release(&store, own).await, 1);
+    // An admin's, which tells no boot.
+    assert_eq!(release(&store, del("c2")).await, 1);
+}
+
+async fn of_containers_with_one_id_the_other_machines_address_is_not_shared(store: Store) {
+    disputed(&store).await;
+    let before = held(&store, "c1").await;
+    let same = from("boot-2", 9 * SECOND, "c1");
+    let other = Claim {
+        entries: claim("c1", &["a", "a"]).entries,
+        ..same.clone()
+    };
+    for claim in [same, other, from("boot-3", SECOND, "c1")] {
+        let answer = allocate(&store, &claim).await;
+        assert_refused!(answer, Error::NodeNameConflict { .. });
+    }
+    assert_eq!(held(&store, "c1").await, before);
+    // The machine that made it has it still.
+    let del = del_issued("boot-1", LATER + 9, "c1");
+    assert_eq!(release(&store, del).await, 1);
 }
 
 mod a_minute_after {
