@@ -64,7 +64,7 @@ pub enum Error {
     /// A release of this attachment, issued later than this claim, was served already.
     #[error("a release of attachment {0} that was issued after this claim was served already")]
     Superseded(Box<Attachment>),
-    /// Two machines use one node name.
+    /// Two machines use one node name; or one that is to be forgotten goes on using it.
     #[error("node {node:?} of cluster {cluster:?}: {detail}")]
     NodeNameConflict {
         /// The cluster.

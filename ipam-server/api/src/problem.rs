@@ -26,7 +26,7 @@ pub enum Code {
     Superseded,
     /// Another service answered than the one that the client is pinned to.
     WrongService,
-    /// Two machines use one node name.
+    /// Two machines use one node name; or one that is to be forgotten goes on using it.
     NodeNameConflict,
     /// The pool, or a range of it, holds leases.
     PoolInUse,

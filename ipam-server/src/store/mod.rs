@@ -295,7 +295,8 @@ impl Store {
         on!(self, db => roster::show(db, cluster, name))
     }
 
-    /// Frees everything that the node holds and forgets its machine and boots; how many leases were freed.
+    /// Frees everything that the node holds and forgets its machine and boots; how many leases were freed. Refused as a
+    /// `NodeNameConflict` when the node lives and goes on claiming meanwhile.
     pub async fn forget_node(&self, cluster: &str, name: &str) -> Result<u64> {
         on!(self, db => roster::forget(db, cluster, name))
     }

@@ -17,6 +17,9 @@ use crate::error::{Error, Result};
 const PAGE: i64 = 500;
 /// Leases that a dry run shows.
 const SHOWN_MAX: usize = 100;
+/// Steps of a removal that find something though all that the node held was found before: claims that were on their way make
+/// one or two, only a machine that lives makes more and more.
+const LATE_STEPS: usize = 20;
 
 /// Where a walk over a node's attachments is: (network, container_id, ifname).
 type Place = (String, String, String);
@@ -109,7 +112,7 @@ async fn look<T: Statements>(tx: &mut T, cluster: &str, name: &str) -> Result<Fo
 
 /// See [`super::Store::forget_node`].
 pub(super) async fn forget<D: Database>(db: &D, cluster: &str, name: &str) -> Result<u64> {
-    let mut released = 0;
+    let (mut released, mut late_steps) = (0, 0);
     loop {
         let step = retry::<D, _, _>("forget_node", || async {
             let mut tx = db.begin().await?;
@@ -118,21 +121,29 @@ pub(super) async fn forget<D: Database>(db: &D, cluster: &str, name: &str) -> Re
         })
         .await?;
         match step {
-            Step::Freed(leases) => released += leases,
+            Step::Freed { leases, all } => {
+                released += leases;
+                late_steps += usize::from(all || late_steps > 0);
+            }
             Step::Over { was_known: false } if released == 0 => {
                 return Err(not_found(cluster, name));
             }
             Step::Over { .. } => return Ok(released),
         }
+        if late_steps > LATE_STEPS {
+            return Err(goes_on(cluster, name, released));
+        }
     }
 }
 
 enum Step {
-    Freed(u64),
-    /// Nothing was left, and the node is deleted. Only then, so that a repeat finds the node whatever happened on the way.
-    Over {
-        was_known: bool,
+    Freed {
+        leases: u64,
+        /// Whether the node held no more than that.
+        all: bool,
     },
+    /// Nothing was left, and the node is deleted. Only then, so that a repeat finds the node whatever happened on the way.
+    Over { was_known: bool },
 }
 
 /// Frees what some of the node's attachments hold. What was freed is not found again, and what was claimed meanwhile is,
@@ -158,7 +169,10 @@ async fn forget_step<D: Database>(
     let mut holdings = Holdings::lock(tx, keys.iter().cloned()).await?;
     let freed = keys.iter().map(|key| holdings.change(key, |_| true)).sum();
     holdings.settle(tx, db.clock(), "forgotten").await?;
-    Ok(Step::Freed(freed))
+    Ok(Step::Freed {
+        leases: freed,
+        all: next(&holders).is_none(),
+    })
 }
 
 async fn holders<T: Statements>(
@@ -176,6 +190,16 @@ fn next(page: &[AttachmentRow]) -> Option<Place> {
     let last = page.last().filter(|_| page.len() as i64 == PAGE)?;
     let key = last.key();
     Some((key.network, key.container_id, key.ifname))
+}
+
+fn goes_on(cluster: &str, name: &str, released: u64) -> Error {
+    Error::NodeNameConflict {
+        cluster: cluster.to_owned(),
+        node: name.to_owned(),
+        detail: format!(
+            "it goes on claiming while it is forgotten ({released} lease(s) were freed); stop it first"
+        ),
+    }
 }
 
 fn not_found(cluster: &str, name: &str) -> Error {

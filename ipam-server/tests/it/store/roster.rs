@@ -1,5 +1,8 @@
 //! Nodes as an admin sees them, and a node that is gone for good.
 
+use std::cell::Cell;
+use std::time::Duration;
+
 use ipam_api::Claim;
 use ipam_server::Error;
 use ipam_server::store::Store;
@@ -16,6 +19,7 @@ conformance!(
     a_node_that_never_told_its_machine_can_be_forgotten,
     a_node_with_more_than_a_page_of_leases_is_forgotten,
     a_node_that_nobody_knows_is_told,
+    a_node_that_goes_on_claiming_is_not_forgotten_for_ever,
 );
 
 fn from(node: &str, machine: &str, container: &str) -> Claim {
@@ -151,4 +155,31 @@ async fn a_node_that_nobody_knows_is_told(store: Store) {
     ] {
         assert_refused!(answer, Error::NodeNotFound { name, .. } if name.starts_with('n'));
     }
+}
+
+async fn a_node_that_goes_on_claiming_is_not_forgotten_for_ever(store: Store) {
+    three_nodes(&store).await;
+    let stopped = Cell::new(false);
+    let claiming = async |lane: u32| {
+        for n in 0.. {
+            if stopped.get() {
+                return;
+            }
+            let claims = [0, 1].map(|one| from("n1", "n1", &format!("{lane}-{n}-{one}")));
+            store.allocate(&claims).await;
+        }
+    };
+    let forgetting = async {
+        let goes_on = |error: &Error| matches!(error, Error::NodeNameConflict { detail, .. } if detail.contains("goes on claiming"));
+        // When it finds nothing once, by chance, it is over.
+        while !matches!(&store.forget_node("default", "n1").await, Err(error) if goes_on(error)) {}
+    };
+    let forgetting = async {
+        let in_time = tokio::time::timeout(Duration::from_secs(60), forgetting).await;
+        stopped.set(true);
+        in_time.expect("an answer, though the node goes on claiming");
+    };
+    tokio::join!(forgetting, claiming(1), claiming(2), claiming(3));
+    (store.forget_node("default", "n1").await).expect("forgotten when it has stopped");
+    assert_eq!(all_leases(&store).await.len(), 3);
 }
