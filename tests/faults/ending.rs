@@ -1,11 +1,12 @@
 //! Reads what a service holds and held, over its REST API.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use harness::rest::Rest;
 use history::{Ending, Life, Pool};
-use ipam_api::{HistoryEntry, Lease, Page};
+use ipam_api::{HistoryEntry, Lease, Node, Page};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -90,6 +91,25 @@ pub(crate) fn create(rest: &Rest) {
             }),
         );
     }
+}
+
+/// Forgets the nodes that became disputed, as an admin has to in the end: until then nothing of their earlier boots is freed.
+pub(crate) fn forget_disputed(rest: &Rest) -> BTreeSet<(String, String)> {
+    let nodes = pages::<Node>(rest, "/v1/nodes?").into_iter();
+    let disputed = nodes.filter(|node| node.disputed_at.is_some());
+    disputed
+        .map(|node| {
+            let path = format!("/v1/nodes/{}?cluster={}", node.name, node.cluster);
+            let answer = rest.delete(&path).expect("an answer");
+            assert!(
+                answer.status < 300,
+                "{path}: {} {}",
+                answer.status,
+                answer.body
+            );
+            (node.cluster, node.name)
+        })
+        .collect()
 }
 
 /// Everything, when no call is under way. A server reclaims what a reboot left behind whenever it likes: so it is read

@@ -164,8 +164,14 @@ impl Stage {
 
     /// The verdict: panics with the events of every violation.
     pub(crate) fn judge(&self, name: &str, rest: &Rest, clock_moved: bool) {
+        let forgotten = ending::forget_disputed(rest);
+        for _ in &forgotten {
+            self.record
+                .count("node: disputed, and forgotten at the end");
+        }
         let ending = Ending {
             clock_moved,
+            forgotten,
             ..ending::read(rest)
         };
         let events = self.record.events();

@@ -16,7 +16,7 @@ pub(crate) fn check(history: &History<'_>, ending: &Ending) -> Vec<Violation> {
     let mut found = Vec::new();
     for granted in history.granted() {
         for grant in granted.grants {
-            found.extend(kept(history, &lives, granted, grant));
+            found.extend(kept(history, &lives, ending, granted, grant));
         }
     }
     for (attachment, held) in lives.held {
@@ -76,6 +76,7 @@ impl<'a> Lives<'a> {
 fn kept(
     history: &History<'_>,
     lives: &Lives<'_>,
+    ending: &Ending,
     granted: Granted<'_>,
     grant: &Grant,
 ) -> Option<Violation> {
@@ -89,6 +90,11 @@ fn kept(
         Some((_, reason)) if reason == "reclaim" => {
             let key = &granted.claim.attachment;
             history.boot_was_over(key, granted.claim.boot).is_some()
+        }
+        Some((_, reason)) if reason == "forgotten" => {
+            let key = &granted.claim.attachment;
+            let node = (key.cluster.clone(), key.node.clone());
+            ending.forgotten.contains(&node)
         }
         Some((_, reason)) => (history.touching(&granted.claim.attachment))
             .any(|event| is_the(reason, event) && may_free(event, granted)),

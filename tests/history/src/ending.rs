@@ -1,5 +1,6 @@
 //! What the database holds when all is over.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -17,6 +18,8 @@ pub struct Ending {
     /// Whether the database's clock was moved meanwhile: then its times tell the order of things, and not how long they
     /// took.
     pub clock_moved: bool,
+    /// Nodes, by cluster and name, of which everything was freed by hand at the end.
+    pub forgotten: BTreeSet<(String, String)>,
 }
 
 /// A lease, from its making to its release.
@@ -34,7 +37,7 @@ pub struct Life {
     pub attachment: Attachment,
     /// By the database's clock.
     pub created: OffsetDateTime,
-    /// By the database's clock, and why (`release`, `gc`, `replaced`, `reclaim`); none while it is held.
+    /// By the database's clock, and why (`release`, `gc`, `replaced`, `reclaim`, `forgotten`); none while it is held.
     pub released: Option<(OffsetDateTime, String)>,
 }
 

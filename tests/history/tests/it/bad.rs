@@ -79,6 +79,15 @@ fn a_lease_that_was_freed_by_nobody() {
 }
 
 #[test]
+fn a_lease_that_was_forgotten_with_a_node_that_nobody_forgot() {
+    let lives = vec![until(l1(), 5, "forgotten")];
+    let mut ending = ending(lives);
+    let other = ("default".to_owned(), "another".to_owned());
+    ending.forgotten.insert(other);
+    assert_refused(&[c1()], &ending, Rule::FreedWithoutCause, &["c1"]);
+}
+
+#[test]
 fn a_lease_of_the_present_boot_that_is_reclaimed() {
     let lives = || vec![until(l1(), 5, "reclaim"), held("c2", "l2", "10.0.0.2", 1)];
     let mut other = claimed("c2", (1, 2), "l2", "10.0.0.2");

@@ -1,5 +1,6 @@
 //! Histories written by hand: one node `n1`, one pool `a` of ten addresses that rest for a second, times in seconds.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -145,6 +146,7 @@ pub(crate) fn ending(lives: Vec<Life>) -> Ending {
         lives,
         pools: vec![pool],
         clock_moved: false,
+        forgotten: BTreeSet::new(),
     }
 }
 
