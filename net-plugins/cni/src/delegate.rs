@@ -130,8 +130,13 @@ impl Running {
     }
 }
 
+/// How long a plugin whose result nobody wants any more may go on.
+const GRACE: Duration = Duration::from_millis(500);
+
 impl Drop for Running {
     fn drop(&mut self) {
+        // One that is killed halfway may leave what its DEL does not find: host-local writes an empty file first.
+        let _ = self.answer.recv_timeout(left(self.deadline).min(GRACE));
         // Already gone, or killed now; either way it is reaped.
         let _ = self.child.kill();
         let _ = self.child.wait();
