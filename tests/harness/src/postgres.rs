@@ -144,8 +144,17 @@ impl Cluster {
         }
     }
 
-    /// Starts a stopped server again, and waits until it serves.
+    /// Starts a stopped server again, and waits until it serves. What a killed one left behind ends by itself in a moment.
     pub fn resume(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        self.launch();
+        while !self.serves(deadline) {
+            std::thread::sleep(Duration::from_millis(50));
+            self.launch();
+        }
+    }
+
+    fn launch(&self) {
         let log = File::options()
             .create(true)
             .append(true)
@@ -166,7 +175,6 @@ impl Cluster {
             .spawn()
             .expect("postgres starts");
         *self.lock_server() = Some(server);
-        self.wait_until_it_serves();
     }
 
     fn lock_server(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
@@ -186,16 +194,24 @@ impl Cluster {
         assert!(made.status.success(), "initdb failed: {errors}");
     }
 
-    fn wait_until_it_serves(&self) {
+    /// Waits until it serves; false when it could not start yet.
+    fn serves(&self, deadline: Instant) -> bool {
         let url = self.url("postgres");
-        let deadline = Instant::now() + PATIENCE;
         while let Err(error) = on_connection(&url, async |connection| connection.ping().await) {
-            if self.has_ended() || Instant::now() > deadline {
+            let has_ended = self.has_ended();
+            if has_ended || Instant::now() > deadline {
                 let log = fs::read_to_string(self.log()).unwrap_or_default();
-                panic!("postgres does not serve: {error}\n{log}");
+                let last = log.lines().rev().take(4).collect::<String>();
+                let is_early = has_ended && last.contains("pre-existing shared memory block");
+                assert!(
+                    is_early && Instant::now() < deadline,
+                    "postgres does not serve: {error}\n{log}"
+                );
+                return false;
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+        true
     }
 
     fn has_ended(&self) -> bool {
