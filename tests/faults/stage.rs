@@ -165,9 +165,14 @@ impl Stage {
     /// The verdict: panics with the events of every violation.
     pub(crate) fn judge(&self, name: &str, rest: &Rest, clock_moved: bool) {
         let forgotten = ending::forget_disputed(rest);
-        for _ in &forgotten {
+        for (cluster, node) in &forgotten {
             self.record
                 .count("node: disputed, and forgotten at the end");
+            // A clock that is moved makes late verbs look like those of a machine that lives on. Nothing else may.
+            if !clock_moved {
+                let complaint = format!("{cluster}/{node}: disputed, though no clock was moved");
+                self.record.complain(complaint);
+            }
         }
         let ending = Ending {
             clock_moved,
