@@ -52,58 +52,68 @@ fn v4_of(result: &Value, version: &str) -> String {
     address.as_str().unwrap().to_owned()
 }
 
+/// What CRI-O and containerd put into `CNI_ARGS`.
+const POD: &str = "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-0;K8S_POD_INFRA_CONTAINER_ID=c1;\
+    K8S_POD_UID=3d9b0a7e-1c55-4f0e-9b0a-6f5f0c1e7a11";
+
 #[test]
 fn every_version_is_served_in_the_order_of_libcni_and_of_cri_o() {
     let server = dual_stack();
     for version in VERSIONS {
         let node = Node::new("n1");
-        let mut config = node.network(version, &json!(server.url()), &json!(["v4", "v6"]));
-        let list = node
-            .run("VERSION", "", &json!({"cniVersion": version}))
-            .success();
-        assert!(
-            list["supportedVersions"]
-                .as_array()
-                .unwrap()
-                .contains(&json!(version))
-        );
-        let added = node.run("ADD", "c1", &config);
-        let result = added.success();
+        let bare = node.network(version, &json!(server.url()), &json!(["v4", "v6"]));
+        let run = |verb: &str, config: &Value| {
+            let call = node.call(verb, "c1", config);
+            call.with("CNI_ARGS", POD).run()
+        };
+        let asked = json!({"cniVersion": version});
+        let list = node.run("VERSION", "", &asked).success();
+        let supported = list["supportedVersions"].as_array().unwrap();
+        assert!(supported.contains(&json!(version)));
+        let result = run("ADD", &bare).success();
         assert_eq!(result["cniVersion"], version);
+        assert!(v4_of(&result, version).starts_with("10.1.0."));
         assert_eq!(leases(&server).len(), 2, "{version}");
-        assert_eq!(
-            node.run("ADD", "c1", &config).success(),
-            result,
-            "the same again"
-        );
         // libcni hands the cached result of the whole chain to CHECK and DEL from 0.4.0 on.
+        let mut config = bare.clone();
         if version >= "0.4.0" {
             config["prevResult"] = result.clone();
             for _ in 0..2 {
-                assert_eq!(node.run("CHECK", "c1", &config).success(), Value::Null);
+                assert_eq!(run("CHECK", &config).success(), Value::Null);
             }
         } else {
-            node.run("CHECK", "c1", &config)
-                .fails(1, "does not allow CHECK");
+            run("CHECK", &config).fails(1, "does not allow CHECK");
         }
         if version == "1.1.0" {
-            let mut bare = node.network(version, &json!(server.url()), &json!(["v4", "v6"]));
             assert_eq!(node.run("STATUS", "", &bare).success(), Value::Null);
+            let mut swept = bare.clone();
             let valid = json!([{"containerID": "c1", "ifname": "eth0"}]);
-            bare["cni.dev/valid-attachments"] = valid.clone();
-            bare["cni.dev/attachments"] = valid;
-            assert_eq!(node.run("GC", "", &bare).success(), Value::Null);
+            swept["cni.dev/valid-attachments"] = valid.clone();
+            swept["cni.dev/attachments"] = valid;
+            assert_eq!(node.run("GC", "", &swept).success(), Value::Null);
             assert_eq!(leases(&server).len(), 2, "what is valid stays");
         } else {
-            node.run("STATUS", "", &config)
+            node.run("STATUS", "", &bare)
                 .fails(1, "does not allow STATUS");
-            node.run("GC", "", &config).fails(1, "does not allow GC");
+            node.run("GC", "", &bare).fails(1, "does not allow GC");
         }
         for _ in 0..2 {
-            assert_eq!(node.run("DEL", "c1", &config).success(), Value::Null);
+            assert_eq!(run("DEL", &config).success(), Value::Null);
             assert!(leases(&server).is_empty(), "{version}");
         }
-        assert!(v4_of(&result, version).starts_with("10.1.0."));
+    }
+}
+
+#[test]
+fn an_add_that_is_repeated_is_answered_alike_and_takes_nothing_more() {
+    let server = dual_stack();
+    let node = Node::new("n1");
+    for version in VERSIONS {
+        let config = node.network(version, &json!(server.url()), &json!(["v4", "v6"]));
+        let result = node.run("ADD", "c1", &config).success();
+        assert_eq!(node.run("ADD", "c1", &config).success(), result);
+        assert_eq!(leases(&server).len(), 2, "{version}");
+        node.run("DEL", "c1", &config).success();
     }
 }
 
