@@ -44,11 +44,15 @@ async fn run() -> Result<()> {
     config.start_log();
     let stop = Stop::listen()?;
     let database = &config.common.database_url;
-    if let Some(Command::Migrate) = config.command {
+    if let Some(command) = config.command {
         let store = Store::open(database.secret()).await?;
         tracing::info!(%database, service_id = store.service_id(), "the migrations are applied");
+        let done = match command {
+            Command::Migrate => Ok(()),
+            Command::Audit => audit(&store).await,
+        };
         store.close().await;
-        return Ok(());
+        return done;
     }
     let serving = &config.serve;
     let tokens = serving.token_files().map(Tokens::read).transpose()?;
@@ -70,4 +74,21 @@ async fn run() -> Result<()> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Prints what is wrong with the books.
+#[expect(clippy::print_stdout, reason = "it is what was asked for")]
+async fn audit(store: &Store) -> Result<()> {
+    let findings = store.audit().await?;
+    for finding in &findings {
+        println!("{finding}");
+    }
+    if findings.is_empty() {
+        tracing::info!("the books are right: every address is accounted for, and in one place");
+        return Ok(());
+    }
+    Err(Error::internal(format!(
+        "the books are wrong in {} places",
+        findings.len()
+    )))
 }

@@ -14,7 +14,7 @@ use harness::server::Server;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::cluster::{MAIN_PLUGINS, assert_accounted, create_pool, leases};
+use crate::cluster::{MAIN_PLUGINS, create_pool, leases};
 use crate::podman::make_root;
 
 /// How long containerd may take for one thing on a busy machine.
@@ -239,7 +239,6 @@ fn containerd_containers_have_the_addresses_that_are_leased_to_them_and_leave_no
     assert_eq!(containerd.leases(), [held(two, "two")]);
     containerd.stop("two");
     assert_eq!(containerd.leases(), []);
-    assert_accounted(containerd.server.rest());
     for kind in ["containers", "tasks"] {
         assert_eq!(containerd.run(&[kind, "list", "--quiet"]), "");
     }

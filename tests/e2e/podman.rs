@@ -12,7 +12,7 @@ use harness::server::Server;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::cluster::{assert_accounted, cni_path, create_pool, flush, leases, our_cni_path};
+use crate::cluster::{cni_path, create_pool, flush, leases, our_cni_path};
 
 /// podman on a node of its own: its storage, its configuration and its networks are the test's.
 struct Podman {
@@ -204,7 +204,6 @@ fn podman_containers_have_the_addresses_that_are_leased_to_them(podman: &Podman)
     assert_eq!(podman.leases(), [(wanted, two)]);
     podman.run(&["rm", "--force", "--time", "0", "two"]);
     assert_eq!(podman.leases(), []);
-    assert_accounted(podman.server.rest());
 }
 
 /// Podman keeps the container's id over stop and start: a release and a newer claim of one attachment.
@@ -219,7 +218,6 @@ fn a_podman_container_that_is_stopped_and_started_gets_a_new_lease_at_once(podma
     }
     podman.run(&["rm", "--force", "--time", "0", "one"]);
     assert_eq!(podman.leases(), []);
-    assert_accounted(podman.server.rest());
 }
 
 /// A runtime keeps a container for ever whose DEL fails.
@@ -232,5 +230,4 @@ fn podman_removes_a_container_while_the_server_is_down(podman: &mut Podman) {
     assert_eq!(podman.leases().len(), 1);
     flush(&podman.node);
     assert_eq!(podman.leases(), []);
-    assert_accounted(podman.server.rest());
 }

@@ -149,6 +149,7 @@ impl<'a> Launch<'a> {
                 command.env_remove(name);
             }
         }
+        let entry = command.get_args().count();
         command
             .args(["--database-url", &database_url])
             .args(["--listen", &format!("{listen},{socket}")])
@@ -159,6 +160,7 @@ impl<'a> Launch<'a> {
             .stderr(output);
         let mut server = Server {
             command,
+            entry,
             child: None,
             rest,
             url: format!("http://{listen}"),
@@ -172,10 +174,13 @@ impl<'a> Launch<'a> {
     }
 }
 
-/// A running server. Dropping it kills it; its log is shown when the test is failing.
+/// A server. Dropping it kills it; the books of one that runs until then must be right, and the log of a failing test's
+/// server is shown.
 #[derive(Debug)]
 pub struct Server {
     command: Command,
+    /// How many of the arguments enter a namespace; the rest are the server's.
+    entry: usize,
     child: Option<Child>,
     rest: Rest,
     url: String,
@@ -288,6 +293,26 @@ impl Server {
         self.start()
     }
 
+    /// That every address of every pool is accounted for, by the rows themselves.
+    fn assert_books(&self) {
+        let mut audit = Command::new(self.command.get_program());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => audit.env(name, value),
+                None => audit.env_remove(name),
+            };
+        }
+        let audit = audit
+            .args(self.command.get_args().take(self.entry))
+            .args(["audit", "--log", "error", "--database-url"])
+            .arg(&self.database_url)
+            .output()
+            .expect("the audit starts");
+        let findings = String::from_utf8_lossy(&audit.stdout);
+        let complaint = String::from_utf8_lossy(&audit.stderr);
+        assert!(audit.status.success(), "{findings}{complaint}");
+    }
+
     fn start(&mut self) -> Result<()> {
         let child = self.command.spawn().context("the server does not start")?;
         self.child = Some(child);
@@ -307,6 +332,7 @@ impl Server {
                 bail!("the server ended: {status}\n{}", self.log());
             }
             if Instant::now() > end {
+                self.kill()?;
                 bail!(
                     "the server is not ready in {READY_WITHIN:?}\n{}",
                     self.log()
@@ -319,9 +345,12 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        let ran = self.child.is_some();
         let _ = self.kill();
         if thread::panicking() {
             eprintln!("--- the server's log ---\n{}", self.log());
+        } else if ran {
+            self.assert_books();
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The service over HTTP: status and body of every route and every error code, on real servers over real databases.
 
+mod audit;
 mod auth;
 mod bad_claims;
 mod bad_input;
