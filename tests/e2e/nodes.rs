@@ -13,7 +13,7 @@ use crate::pods::ready;
 
 #[test]
 fn a_node_has_a_name_an_id_and_folders_of_its_own() {
-    if !require::root() {
+    if !require::namespaces() {
         return;
     }
     let one = Namespace::new("one").expect("a namespace");
@@ -62,7 +62,7 @@ fn cables_connect_nodes_and_containers_are_networks_of_their_own() {
 
 #[test]
 fn nothing_outlives_a_node() {
-    if !require::root() {
+    if !require::namespaces() {
         return;
     }
     let node = Namespace::new("one").expect("a namespace");

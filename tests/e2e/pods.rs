@@ -143,5 +143,7 @@ fn gc_on_one_node_frees_what_is_not_listed_there_and_nothing_elsewhere() {
 
 /// Whether the machine has what these tests need.
 pub(crate) fn ready() -> bool {
-    require::root() && require::program("bridge").is_some() && require::program("busybox").is_some()
+    require::namespaces()
+        && require::program("bridge").is_some()
+        && require::program("busybox").is_some()
 }

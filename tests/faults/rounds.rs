@@ -5,6 +5,8 @@ use std::io::Write;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
+use harness::require;
+
 /// What is measured is measured alone; everything else may happen at the same time.
 static MACHINE: RwLock<()> = RwLock::new(());
 
@@ -18,10 +20,14 @@ pub(crate) fn beside_others() -> RwLockReadGuard<'static, ()> {
     MACHINE.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Plays rounds until the time is up: at least one. `operations`: calls in each, unless the environment says otherwise.
+/// Plays rounds until the time is up: at least one. `operations`: calls in each, unless the environment says otherwise. They
+/// need namespaces.
 pub(crate) fn play(name: &str, operations: usize, round: impl Fn(u64, usize)) {
-    let first = number("IPAM_FAULT_SEED").unwrap_or_else(|| RandomState::new().hash_one(()) >> 16);
     let _shared = beside_others();
+    if !require::namespaces() {
+        return;
+    }
+    let first = number("IPAM_FAULT_SEED").unwrap_or_else(|| RandomState::new().hash_one(()) >> 16);
     let asked = number("IPAM_FAULT_OPERATIONS").and_then(|count| usize::try_from(count).ok());
     let minutes = number("IPAM_FAULT_MINUTES").unwrap_or_default();
     let end = Instant::now() + Duration::from_secs(minutes * 60);

@@ -174,7 +174,7 @@ fn many_that_deliver_one_spool_at_once_neither_fail_nor_free_what_is_alive() {
 
 #[test]
 fn without_a_server_and_without_disk_a_del_fails_and_the_next_one_loses_nothing() {
-    if !require::root() {
+    if !require::namespaces() {
         return;
     }
     let Some(mut node) = Node::new() else {

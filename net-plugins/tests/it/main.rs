@@ -17,6 +17,7 @@ mod handed_over;
 mod killed;
 mod macvlan;
 mod order;
+mod rootless;
 mod routed;
 mod settling;
 mod swapped;

@@ -19,7 +19,7 @@ pub(crate) const UPSTREAM: &str = "/usr/lib/cni";
 
 /// Whether this machine can run tests in namespaces; says so when it cannot.
 pub(crate) fn ready() -> bool {
-    if !require::root() {
+    if !require::namespaces() {
         return false;
     }
     let has_upstream = Path::new(UPSTREAM).join("host-local").exists();

@@ -9,3 +9,4 @@ pub mod runtime;
 pub mod server;
 pub mod tour;
 pub mod uml;
+mod unshared;

@@ -15,10 +15,10 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, Uid, User};
+use nix::unistd::Pid;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use self::programs::{Runner, binaries};
+use self::programs::{Account, Runner, binaries};
 use crate::namespaces::Namespace;
 use crate::require;
 
@@ -84,18 +84,14 @@ impl Cluster {
     /// A folder without data, and what will remove it. `disk`: where the data is to be, if not there.
     fn prepare(disk: Option<(&Namespace, PathBuf)>) -> Option<Self> {
         let binaries = binaries()?;
-        let account = if Uid::effective().is_root() {
-            Some(User::from_name("postgres").ok().flatten()?)
-        } else {
-            None
-        };
+        let account = Account::find()?;
         // Not in TMPDIR: the path of a unix socket has at most 107 bytes.
         let folder = tempfile::Builder::new()
             .prefix("ipam-pg-")
             .tempdir_in("/tmp")
             .expect("a folder in /tmp")
             .keep();
-        if let Some(user) = &account {
+        if let Some(user) = account.user() {
             nix::unistd::chown(&folder, Some(user.uid), Some(user.gid)).expect("chown");
         }
         let (inside, data) = match disk {

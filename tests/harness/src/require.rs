@@ -5,6 +5,8 @@ use std::ffi::OsStr;
 use std::io::Write;
 use std::path::PathBuf;
 
+use crate::unshared;
+
 /// Says that the caller is skipped because `need` is missing. Panics when `IPAM_TEST_REQUIRE` names the need.
 ///
 /// The line goes to the real stderr, which the test runner does not capture.
@@ -26,13 +28,48 @@ pub fn is_required(need: &str) -> bool {
     })
 }
 
-/// Whether this process is root (need `root`); says so when it is not.
+/// Whether this process is the machine's root (need `root`); says so when it is not.
 pub fn root() -> bool {
     let is_root = nix::unistd::Uid::effective().is_root();
     if !is_root {
         skip("root", "this process is not root");
     }
     is_root
+}
+
+/// Whether the caller, a test, goes on in this process: as root. Anybody else's is run from here once more as root of a
+/// user namespace, and answered no when it has passed there, or when the machine has none (need `root`).
+///
+/// # Panics
+/// When it has failed there.
+pub fn namespaces() -> bool {
+    if nix::unistd::Uid::effective().is_root() {
+        return true;
+    }
+    let thread = std::thread::current();
+    // The test runner calls a test's thread after it, unless it has only one.
+    let Some(test) = thread.name().filter(|name| *name != "main") else {
+        skip(
+            "root",
+            "this process is not root, and --test-threads=1 hides the test's name",
+        );
+        return false;
+    };
+    if let Err(error) = unshared::check() {
+        skip("root", &format!("{error:#}"));
+        return false;
+    }
+    let output = unshared::run_test(test).expect("the test is started in a sandbox");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && said.contains("test result: ok. 1 passed"),
+        "in a user namespace: {}\n{said}{complaint}",
+        output.status
+    );
+    // What was skipped in there is said out here.
+    let _ = std::io::stderr().write_all(&output.stderr);
+    false
 }
 
 /// A program on PATH or in one of the folders that PATH of an ordinary user leaves out. It is its own need:

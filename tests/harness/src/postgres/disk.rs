@@ -15,7 +15,7 @@ impl Cluster {
     pub fn start_on_disk(namespace: &Namespace, disk: &str) -> Option<Self> {
         let data = Path::new(disk).join("data");
         let cluster = Self::prepare(Some((namespace, data)))?;
-        if let Some(user) = &cluster.runner.account {
+        if let Some(user) = cluster.runner.account.user() {
             let owner = format!("chown {}:{} {disk}", user.uid, user.gid);
             namespace.run(&owner).expect("the disk is the server's");
         }

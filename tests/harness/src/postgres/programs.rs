@@ -7,16 +7,60 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use nix::unistd::User;
+use nix::unistd::{Uid, User};
 
 /// As whom PostgreSQL's programs run, and where.
 #[derive(Debug)]
 pub(super) struct Runner {
-    /// PostgreSQL refuses to be root.
-    pub(super) account: Option<User>,
+    pub(super) account: Account,
     /// The process whose mount namespace they see; this one's otherwise.
     pub(super) inside: Option<u32>,
 }
+
+/// As whom. PostgreSQL refuses to be root.
+#[derive(Debug)]
+pub(super) enum Account {
+    /// As whoever this process is.
+    Own,
+    /// As somebody else, whom root can become.
+    Of(User),
+    /// As itself by another number: root of a user namespace has nobody else to become.
+    Renumbered,
+}
+
+impl Account {
+    /// The one that can be had; none when this is root and the machine has no user postgres.
+    pub(super) fn find() -> Option<Self> {
+        if !Uid::effective().is_root() {
+            return Some(Self::Own);
+        }
+        if is_alone() {
+            return Some(Self::Renumbered);
+        }
+        let user = User::from_name("postgres").ok().flatten()?;
+        Some(Self::Of(user))
+    }
+
+    /// The owner of the data, if it is not whoever makes the files.
+    pub(super) fn user(&self) -> Option<&User> {
+        match self {
+            Self::Of(user) => Some(user),
+            Self::Own | Self::Renumbered => None,
+        }
+    }
+}
+
+/// Whether this process's user namespace knows no user but its own.
+fn is_alone() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let counts = map
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(2));
+    counts.eq(["1"])
+}
+
+/// unshare(1) up to the program that is to be somebody else than root.
+const RENUMBERED: [&str; 5] = ["unshare", "--user", "--map-user=1", "--map-group=1", "--"];
 
 impl Runner {
     /// A command that runs in `folder`.
@@ -30,8 +74,13 @@ impl Runner {
     }
 
     fn stay(&self, program: &Path) -> Command {
+        if matches!(self.account, Account::Renumbered) {
+            let mut command = Command::new(RENUMBERED[0]);
+            command.args(&RENUMBERED[1..]).arg(program);
+            return command;
+        }
         let mut command = Command::new(program);
-        if let Some(user) = &self.account {
+        if let Some(user) = self.account.user() {
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
         }
         command
@@ -41,11 +90,15 @@ impl Runner {
     fn enter(&self, pid: u32, program: &Path) -> Command {
         let mut command = Command::new("nsenter");
         command.args([&format!("--target={pid}"), "--mount", "--uts"]);
-        if let Some(user) = &self.account {
+        if let Some(user) = self.account.user() {
             command.arg(format!("--setuid={}", user.uid));
             command.arg(format!("--setgid={}", user.gid));
         }
-        command.arg("--").arg(program);
+        command.arg("--");
+        if matches!(self.account, Account::Renumbered) {
+            command.args(RENUMBERED);
+        }
+        command.arg(program);
         command
     }
 

@@ -6,17 +6,16 @@
 
 use std::env;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use nix::unistd::Uid;
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Example;
 use super::page::Page;
-use crate::{binaries, require};
+use crate::{binaries, require, unshared};
 
 /// The exit code of a program that SIGINT ended, as shells count.
 const INTERRUPTED: u8 = 130;
@@ -46,12 +45,14 @@ pub(super) fn run(example: &Example, kind: &str) -> Result<ExitCode> {
             bail!("{program} is missing: apt-get install {package}");
         }
     }
-    try_to_enter()?;
+    unshared::check().context("the tour needs namespaces")?;
     page.command("here", &format!("cargo build{PROFILE} --workspace --bins"));
     let binaries = binaries::folder()?;
     // Everything that the tour writes, removed also when the tour had no time to.
     let folder = TempDir::with_prefix("ipam-tour-")?;
-    let tour = enter()
+    let tour = unshared::command()
+        // Ctrl-C is for this process, which then ends the sandbox as a whole.
+        .process_group(0)
         .arg(env::current_exe()?)
         .args(["tour", kind])
         .arg(binaries)
@@ -62,33 +63,6 @@ pub(super) fn run(example: &Example, kind: &str) -> Result<ExitCode> {
         .enable_all()
         .build()?
         .block_on(attend(tour))
-}
-
-/// unshare(1) with everything up to the program to start.
-fn enter() -> Command {
-    let mut command = Command::new("unshare");
-    if !Uid::effective().is_root() {
-        command.args(["--user", "--map-root-user"]);
-    }
-    command
-        .args(["--net", "--mount", "--uts", "--pid", "--fork"])
-        .args(["--kill-child", "--mount-proc", "--"])
-        // Ctrl-C is for this process, which then ends the sandbox as a whole.
-        .process_group(0);
-    command
-}
-
-fn try_to_enter() -> Result<()> {
-    let tried = enter().arg("true").output().context("unshare")?;
-    if !tried.status.success() {
-        bail!(
-            "the tour needs namespaces, and this machine refuses them ({}): run it as root, or allow user namespaces \
-             (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone or \
-             kernel.apparmor_restrict_unprivileged_userns, whichever the machine has)",
-            String::from_utf8_lossy(&tried.stderr).trim()
-        );
-    }
-    Ok(())
 }
 
 /// Waits for the tour's end, or ends it when asked to.
