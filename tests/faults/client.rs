@@ -343,7 +343,14 @@ impl<'a> Client<'a> {
     /// A claim that the database refuses, beside one that it does not.
     fn poison(&mut self) {
         let (id, mut ask) = self.fresh();
-        let poisoned = format!("poison-{id}");
+        let (kind, fault) = match self.caller.dice.once_in(2) {
+            true => ("poison", "fault: database: a row is refused"),
+            false => (
+                "misled",
+                "fault: database: a lease comes to a leased address",
+            ),
+        };
+        let poisoned = format!("{kind}-{id}");
         let stamp = self.node.stamp();
         ask.poisoned = true;
         let (node, pair) = (self.node, &mut self.pair);
@@ -355,9 +362,7 @@ impl<'a> Client<'a> {
             scope.spawn(|| pair.claim(node, &poisoned, &bad, &stamp));
             caller.claim(node, &id, &ask, &add)
         });
-        self.caller
-            .record()
-            .count("fault: database: a row is refused");
+        self.caller.record().count(fault);
         self.keep_unless_refused(id, ask, &outcome);
     }
 
