@@ -1,12 +1,12 @@
 //! The ledgers of the pools that a transaction works on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use super::addr::Addr;
+use super::changes::Changes;
 use super::clock::{Clock, Times};
-use super::ledger::Ledger;
+use super::ledger::{Ledger, READ_AHEAD};
 use super::moment::Moment;
-use super::rows::{FreeRow, LockedPools};
+use super::rows::LockedPools;
 use super::statements::{Answer, Statements};
 
 /// Ledgers by pool id, all under one time. The last locks that a transaction takes.
@@ -18,20 +18,22 @@ pub(super) struct Books {
 
 impl Books {
     /// Locks these pools, in the order of their ids, and then reads them and the time: what was changed while this waited
-    /// is seen. A pool that is gone is left out.
+    /// is seen. Each comes with how many addresses are wanted from it. A pool that is gone is left out.
     pub(super) async fn open<T: Statements>(
         tx: &mut T,
         clock: &Clock,
-        mut pool_ids: Vec<i64>,
+        wanted: &BTreeMap<i64, usize>,
     ) -> Answer<Self> {
-        pool_ids.sort_unstable();
-        pool_ids.dedup();
+        let pool_ids: Vec<_> = wanted.keys().copied().collect();
         let counters = tx.lock_counters(&pool_ids).await?;
+        let ahead = wanted.values().copied().max().unwrap_or_default();
+        let ahead = ahead.min(READ_AHEAD);
         let LockedPools {
             wall,
             pools,
             removals,
-        } = tx.locked_pools(&pool_ids).await?;
+            fresh,
+        } = tx.locked_pools(&counters, ahead as i64).await?;
         let last = counters.iter().map(|counter| counter.last_at).max();
         // Also what is written down is not led astray by a clock that has jumped: it would stay there for good.
         let rest = clock.rested_until(wall);
@@ -45,7 +47,10 @@ impl Books {
             let id = counter.pool_id;
             let of_pool = removals.iter().filter(|removal| removal.pool_id == id);
             if let Some(pool) = pools.remove(&id) {
-                let ledger = Ledger::new(pool, counter, of_pool.copied().collect(), times);
+                let mut ledger = Ledger::new(pool, counter, of_pool.copied().collect(), times);
+                let fresh = fresh.iter().filter(|row| row.pool_id == id);
+                ledger.note_fresh(fresh.copied().collect(), ahead);
+                ledger.demand = wanted.get(&id).copied().unwrap_or_default();
                 ledgers.insert(id, ledger);
             }
         }
@@ -57,33 +62,15 @@ impl Books {
         self.ledgers.get_mut(&pool_id)
     }
 
-    /// Writes what has changed in the pools' free space and counters.
-    pub(super) async fn close<T: Statements>(self, tx: &mut T) -> Answer<()> {
+    /// What has changed in the pools' free space and counters.
+    pub(super) fn close(self) -> Changes {
         let (mut gone, mut added, mut counters) = (Vec::new(), Vec::new(), Vec::new());
         for ledger in self.ledgers.into_values() {
             counters.push(ledger.close(&mut gone, &mut added));
         }
-        let cuts = take_cuts(&mut gone, &mut added);
-        tx.delete_free(&gone).await?;
-        tx.cut_free(&cuts).await?;
-        tx.insert_free(&added).await?;
-        tx.save_counters(&counters).await
-    }
-}
-
-/// Takes out the pairs of a row that is gone and one that was added which is its end: what a batch of claims does to
-/// never-used space, and one statement instead of two. Of each the row that was, and where it begins now.
-fn take_cuts(gone: &mut Vec<FreeRow>, added: &mut Vec<FreeRow>) -> Vec<(FreeRow, Addr)> {
-    let end = |row: &FreeRow| (row.pool_id, row.last, row.free_at);
-    let mut ends: HashMap<_, _> = gone.iter().map(|row| (end(row), *row)).collect();
-    let mut cuts = Vec::new();
-    added.retain(|row| match ends.remove(&end(row)) {
-        Some(was) => {
-            cuts.push((was, row.first));
-            false
+        Changes {
+            counters,
+            ..Changes::of_space(gone, added)
         }
-        None => true,
-    });
-    gone.retain(|row| ends.contains_key(&end(row)));
-    cuts
+    }
 }

@@ -23,7 +23,7 @@ const MANY_RETURNED: i64 = 65_536;
 /// How often it is looked at whether there are that many.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// The most rows that one statement reads.
-const READ_AHEAD: usize = 1000;
+pub(super) const READ_AHEAD: usize = 1000;
 
 /// An address taken from free space, and since when it was free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -292,13 +292,21 @@ impl Ledger {
     async fn read_fresh<T: Statements>(&mut self, tx: &mut T, from: Addr) -> Answer<()> {
         let limit = self.read_ahead();
         let rows = tx.fresh_ranges(self.pool.id, from, limit as i64).await?;
+        self.note_fresh(rows, limit);
+        Ok(())
+    }
+
+    /// Notes the next rows of never-used space, of which up to `limit` were asked for.
+    pub(super) fn note_fresh(&mut self, rows: Vec<FreeRow>, limit: usize) {
+        if limit == 0 {
+            return;
+        }
         self.fresh.read_to = (rows.len() == limit)
             .then(|| rows.last().map(|row| row.first.next()))
             .flatten();
         for row in rows {
             self.learn(row);
         }
-        Ok(())
     }
 
     async fn read_returned<T: Statements>(

@@ -8,6 +8,7 @@ mod addr;
 mod audit;
 mod books;
 mod boots;
+mod changes;
 mod claims;
 mod clock;
 mod collect;

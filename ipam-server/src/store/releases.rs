@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::Releasing;
 use super::books::Books;
+use super::changes::Changes;
 use super::clock::Clock;
 use super::database::Database;
 use super::moment::Moment;
@@ -223,16 +224,18 @@ impl Holdings {
                 changed.push(holding.row);
             }
         }
-        let pools = leases.iter().map(|lease| lease.pool_id).collect();
-        let mut books = Books::open(tx, clock, pools).await?;
+        let mut books = Books::open(tx, clock, &pools_of(&leases)).await?;
         for lease in &leases {
             if let Some(ledger) = books.get(lease.pool_id) {
                 ledger.quarantine(lease, until);
             }
         }
-        books.close(tx).await?;
+        let changes = Changes {
+            attachments: changed,
+            ..books.close()
+        };
+        tx.write(&changes).await?;
         tx.quarantine_leases(&ids, until).await?;
-        tx.save_attachments(&changed).await?;
         tx.delete_attachments(&unmarked).await?;
         Ok(())
     }
@@ -263,8 +266,7 @@ impl Holdings {
         let freed: Vec<LeaseRow> = (self.by_key.values())
             .flat_map(|holding| holding.freed.iter().cloned())
             .collect();
-        let pools = freed.iter().map(|lease| lease.pool_id).collect();
-        let mut books = Books::open(tx, clock, pools).await?;
+        let mut books = Books::open(tx, clock, &pools_of(&freed)).await?;
         for lease in &freed {
             if let Some(ledger) = books.get(lease.pool_id) {
                 ledger.give_back(lease);
@@ -286,11 +288,19 @@ impl Holdings {
             }
         }
         tx.archive_leases(&freed, now, reason).await?;
-        books.close(tx).await?;
-        tx.save_attachments(&changed).await?;
+        let changes = Changes {
+            attachments: changed,
+            ..books.close()
+        };
+        tx.write(&changes).await?;
         tx.delete_attachments(&unmarked).await?;
         Ok(())
     }
+}
+
+/// The pools that these leases are of, from which nothing is wanted.
+fn pools_of(leases: &[LeaseRow]) -> BTreeMap<i64, usize> {
+    leases.iter().map(|lease| (lease.pool_id, 0)).collect()
 }
 
 /// See [`super::Store::release_lease`].

@@ -42,6 +42,8 @@ pub(crate) struct LockedPools {
     pub(crate) pools: Vec<PoolRow>,
     /// Their removals under way, each pool's by first.
     pub(crate) removals: Vec<IntervalRow>,
+    /// The beginning of their never-used space, each pool's by first.
+    pub(crate) fresh: Vec<FreeRow>,
 }
 
 /// `pool_counter`.

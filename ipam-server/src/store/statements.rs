@@ -13,6 +13,7 @@ use ipam_api::Attachment;
 use uuid::Uuid;
 
 use super::addr::Addr;
+use super::changes::Changes;
 use super::moment::Moment;
 use super::rows::{
     AttachmentRow, CounterRow, FreeRow, HeldRow, HistoryRow, IntervalRow, LeaseQuery, LeaseRow,
@@ -58,8 +59,13 @@ pub(crate) trait PoolStatements: Send {
     ) -> impl Future<Output = Answer<Vec<PoolRow>>> + Send;
     /// Pools of these ids.
     fn pools_by_id(&mut self, ids: &[i64]) -> impl Future<Output = Answer<Vec<PoolRow>>> + Send;
-    /// Pools of these ids, whose counters the caller has locked.
-    fn locked_pools(&mut self, ids: &[i64]) -> impl Future<Output = Answer<LockedPools>> + Send;
+    /// The pools of these counters, which the caller has locked; and of each pool's never-used space, from the counter's mark
+    /// on, the first `wanted` intervals.
+    fn locked_pools(
+        &mut self,
+        counters: &[CounterRow],
+        wanted: i64,
+    ) -> impl Future<Output = Answer<LockedPools>> + Send;
     /// Pools (not those being deleted) with a name after `after`, by name; of one vrf or of all.
     fn list_pools(
         &mut self,
@@ -128,9 +134,6 @@ pub(crate) trait SpaceStatements: Send {
         &mut self,
         pool_ids: &[i64],
     ) -> impl Future<Output = Answer<Vec<CounterRow>>> + Send;
-    /// Writes everything in these counters, and counts their versions up. An error when one is not there in this version.
-    fn save_counters(&mut self, counters: &[CounterRow])
-    -> impl Future<Output = Answer<()>> + Send;
     /// Never-used space that begins at or after `from`, in order.
     fn fresh_ranges(
         &mut self,
@@ -177,12 +180,6 @@ pub(crate) trait SpaceStatements: Send {
         last: Addr,
         limit: i64,
     ) -> impl Future<Output = Answer<Vec<FreeRow>>> + Send;
-    /// Inserts free intervals.
-    fn insert_free(&mut self, rows: &[FreeRow]) -> impl Future<Output = Answer<()>> + Send;
-    /// Deletes free intervals by (pool_id, first). An error when one is not there.
-    fn delete_free(&mut self, rows: &[FreeRow]) -> impl Future<Output = Answer<()>> + Send;
-    /// Lets free intervals begin later, each (pool_id, first) at the given address. An error when one is not there.
-    fn cut_free(&mut self, cuts: &[(FreeRow, Addr)]) -> impl Future<Output = Answer<()>> + Send;
     /// Deletes every free interval that begins within `first..=last`, at most `limit`; the deleted ones.
     /// Used when a pool is deleted or a range goes.
     fn delete_free_between(
@@ -208,11 +205,6 @@ pub(crate) trait HolderStatements: Send {
         &mut self,
         keys: &[Attachment],
     ) -> impl Future<Output = Answer<Vec<AttachmentRow>>> + Send;
-    /// Writes id, marks, released_at and pod of each, found by its key columns. An error when one is not there.
-    fn save_attachments(
-        &mut self,
-        rows: &[AttachmentRow],
-    ) -> impl Future<Output = Answer<()>> + Send;
     /// Deletes attachments by id.
     fn delete_attachments(&mut self, ids: &[Uuid]) -> impl Future<Output = Answer<()>> + Send;
     /// Deletes attachments that hold nothing and were released before `until`, at most `limit`; how many.
@@ -274,8 +266,6 @@ pub(crate) trait LeaseStatements: Send {
         &mut self,
         query: &LeaseQuery,
     ) -> impl Future<Output = Answer<Vec<HeldRow>>> + Send;
-    /// Inserts leases; `lease_address_key` is the judge.
-    fn insert_leases(&mut self, rows: &[LeaseRow]) -> impl Future<Output = Answer<()>> + Send;
     /// Writes these leases' whole lives to the history and deletes them. `rows` gives (attachment_id, entry). The
     /// attachments must still have the ids and pods that the leases were made with: archive first, save them after.
     fn archive_leases(
@@ -373,6 +363,14 @@ pub(crate) trait IntervalStatements: Send {
     ) -> impl Future<Output = Answer<Vec<ReleasedRow>>> + Send;
 }
 
+/// What a transaction writes at its end.
+pub(crate) trait ChangeStatements: Send {
+    /// Deletes, moves and inserts free intervals, found by (pool_id, first); writes everything in counters and counts their
+    /// versions up; writes id, marks, released_at and pod of attachments, found by their key columns; inserts leases, of
+    /// which `lease_address_key` is the judge. An error when a row is not there, or a counter not in its version.
+    fn write(&mut self, changes: &Changes) -> impl Future<Output = Answer<()>> + Send;
+}
+
 /// All of them.
 pub(crate) trait Statements:
     PoolStatements
@@ -382,6 +380,7 @@ pub(crate) trait Statements:
     + LeaseStatements
     + HistoryStatements
     + IntervalStatements
+    + ChangeStatements
 {
 }
 
@@ -390,9 +389,9 @@ impl<T> Statements for T where
         + SpaceStatements
         + HolderStatements
         + NodeStatements
-        + NodeStatements
         + LeaseStatements
         + HistoryStatements
         + IntervalStatements
+        + ChangeStatements
 {
 }

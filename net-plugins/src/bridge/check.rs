@@ -5,7 +5,7 @@ use ipnetwork::IpNetwork;
 use rtnetlink::packet_route::link::InfoKind;
 
 use super::keys::Keys;
-use super::port;
+use super::{gateway, port};
 use crate::link::{self, Link};
 use crate::netlink::Netlink;
 use crate::owner::Owner;
@@ -129,6 +129,9 @@ fn check_gateways(
         0 => bridge.clone(),
         _ => link::get(host, &keys.vlan_gateway())?,
     };
+    if keys.vlan != 0 {
+        gateway::check_connected(host, bridge, keys, &carrier)?;
+    }
     let name = &carrier.name;
     let present = addr::list(host, &carrier)?;
     for ip in &result.ips {

@@ -136,6 +136,36 @@ fn connect(host: &Netlink, bridge: &Link, keys: &Keys, link: &Link) -> Result<()
     Ok(())
 }
 
+/// Fails unless the VLAN's link leads into the VLAN. One that is somebody's own, such as a VLAN device on the bridge, is
+/// theirs.
+pub(super) fn check_connected(
+    host: &Netlink,
+    bridge: &Link,
+    keys: &Keys,
+    link: &Link,
+) -> Result<(), Error> {
+    if !link.is(&InfoKind::Veth) {
+        return Ok(());
+    }
+    let peer = link.lower.filter(|_| link.lower_netns.is_none());
+    let end = peer.and_then(|index| link::find_index(host, index).transpose());
+    let connected = match end.transpose()? {
+        Some(end) if end.controller == Some(bridge.index) => {
+            link.up && end.up && port::is_native(host, &end, keys.vlan)?
+        }
+        _ => false,
+    };
+    match connected {
+        true => Ok(()),
+        false => {
+            let (name, bridge, vlan) = (&link.name, &bridge.name, keys.vlan);
+            Err(Error::internal(format!(
+                "{name} is not connected to VLAN {vlan} of bridge {bridge}"
+            )))
+        }
+    }
+}
+
 /// The end of the veth that is, or can become, a port of the bridge.
 fn other_end(host: &Netlink, bridge: &Link, link: &Link) -> Result<Link, Error> {
     let refuse = |why: String| {

@@ -211,7 +211,7 @@ fn a_gateways_link_is_completed_from_wherever_it_was_left() {
     let host = Host::new();
     let conf = conf(&host, json!({"vlan": 100, "isGateway": true}));
     let first = host.container();
-    host.call("bridge", &first).add(&conf);
+    let result = host.call("bridge", &first).add(&conf);
     let end = other_end(&host, "br0.100");
     let unfinished = [
         vec![format!("link set {end} nomaster")],
@@ -227,11 +227,15 @@ fn a_gateways_link_is_completed_from_wherever_it_was_left() {
             host.net.ip(command);
         });
         assert!(!first.reaches("10.9.0.1"), "{commands:?}");
+        let told = host.call("bridge", &first).check_fails(&conf, &result);
+        let expected = "br0.100 is not connected to VLAN 100 of bridge br0; ";
+        assert_eq!(told, expected, "{commands:?}");
         let call = host.call("bridge", &first).ifname(&format!("more{n}"));
         call.add(&conf);
         call.del(&conf);
         assert_eq!(vlans(&host, &end), ["100 PVID Egress Untagged"]);
         assert!(first.reaches("10.9.0.1"), "{commands:?}");
+        host.call("bridge", &first).check(&conf, &result);
     }
     // An administrator's own VLANs there stay.
     run(host

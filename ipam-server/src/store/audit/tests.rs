@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::store::Store;
 use crate::store::addr::Addr;
+use crate::store::changes::Changes;
 use crate::store::database::Database;
 use crate::store::moment::Moment;
 use crate::store::retry::finish;
@@ -38,21 +39,26 @@ fn free(pool: &PoolRow, first: u8, last: u8) -> FreeRow {
     }
 }
 
+async fn add<T: Statements>(tx: &mut T, row: FreeRow) -> Answer<()> {
+    tx.write(&Changes::of_space(Vec::new(), vec![row])).await
+}
+
 async fn damage<T: Statements>(tx: &mut T, damage: Damage) -> Answer<()> {
     let pools = tx.pools_by_name(&["p".to_owned()]).await?;
     let mut pool = pools.into_iter().next().expect("the pool");
     match damage {
         Damage::LoseFree => {
             let row = tx.free_at_or_before(pool.id, addr(14)).await?;
-            tx.delete_free(&[row.expect("a row")]).await
+            let gone = vec![row.expect("a row")];
+            tx.write(&Changes::of_space(gone, Vec::new())).await
         }
-        Damage::FreeTwice => tx.insert_free(&[free(&pool, 13, 13)]).await,
-        Damage::FreeLeased => tx.insert_free(&[free(&pool, 3, 3)]).await,
-        Damage::FreeExcluded => tx.insert_free(&[free(&pool, 9, 9)]).await,
+        Damage::FreeTwice => add(tx, free(&pool, 13, 13)).await,
+        Damage::FreeLeased => add(tx, free(&pool, 3, 3)).await,
+        Damage::FreeExcluded => add(tx, free(&pool, 9, 9)).await,
         Damage::Counter(change) => {
             let mut counters = tx.lock_counters(&[pool.id]).await?;
             change(&mut counters[0]);
-            tx.save_counters(&counters).await
+            tx.write(&Changes::of_counter(counters.remove(0))).await
         }
         Damage::ReleaseAttachment | Damage::LoseAttachment => {
             let held = tx.lease_on(pool.vrf_id, addr(3)).await?.expect("held");
@@ -60,7 +66,13 @@ async fn damage<T: Statements>(tx: &mut T, damage: Damage) -> Answer<()> {
             attachment.released_at = Some(pool.created_at);
             match damage {
                 Damage::LoseAttachment => tx.delete_attachments(&[attachment.id]).await,
-                _ => tx.save_attachments(&[attachment]).await,
+                _ => {
+                    let changes = Changes {
+                        attachments: vec![attachment],
+                        ..Changes::default()
+                    };
+                    tx.write(&changes).await
+                }
             }
         }
         Damage::LoseRange => tx.replace_ranges(pool.vrf_id, pool.id, &[]).await,

@@ -9,7 +9,7 @@ mod desk;
 mod grant;
 mod shortage;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipam_api::Claim;
 
@@ -19,7 +19,7 @@ use super::books::Books;
 use super::clock::Clock;
 use super::database::Database;
 use super::retry::{finish, retry};
-use super::rows::{AttachmentRow, LeaseRow, PoolRow};
+use super::rows::{LeaseRow, PoolRow};
 use super::statements::Statements;
 use crate::error::{Error, Result};
 
@@ -107,13 +107,11 @@ async fn work<T: Statements>(
     for desk in &mut desks {
         desk.decide(&pools);
     }
-    let locked = desks.iter().flat_map(|desk| desk.pools_to_lock(reach));
-    let mut books = Books::open(tx, clock, locked.collect()).await?;
-    for ledger in desks.iter().flat_map(|desk| desk.pools_to_lock(reach)) {
-        if let Some(ledger) = books.get(ledger) {
-            ledger.demand += 1;
-        }
+    let mut wanted = BTreeMap::new();
+    for pool_id in desks.iter().flat_map(|desk| desk.pools_to_lock(reach)) {
+        *wanted.entry(pool_id).or_default() += 1;
     }
+    let mut books = Books::open(tx, clock, &wanted).await?;
     for desk in &mut desks {
         if !grant::grant(tx, desk, &mut books, reach).await? {
             return Ok(Outcome {
@@ -174,27 +172,25 @@ async fn end_quarantines<T: Statements>(
 
 async fn write<T: Statements>(tx: &mut T, desks: &[Desk<'_>], books: Books) -> Result<()> {
     let now = books.times.now;
-    let (mut replaced, mut made) = (Vec::<LeaseRow>::new(), Vec::<LeaseRow>::new());
-    let (mut changed, mut unused) = (Vec::<AttachmentRow>::new(), Vec::new());
+    let mut changes = books.close();
+    let (mut replaced, mut unused) = (Vec::<LeaseRow>::new(), Vec::new());
     for desk in desks {
         match &desk.state {
             State::Granted { leases, .. } => {
                 replaced.extend_from_slice(&desk.held);
-                made.extend_from_slice(leases);
+                changes.leases.extend_from_slice(leases);
                 if !desk.inserted {
-                    changed.push(desk.row.clone());
+                    changes.attachments.push(desk.row.clone());
                 }
             }
-            State::Held { noted: true, .. } => changed.push(desk.row.clone()),
+            State::Held { noted: true, .. } => changes.attachments.push(desk.row.clone()),
             _ if desk.inserted => unused.push(desk.row.id),
             _ => {}
         }
     }
     // The history copies the attachment's row: before that is changed.
     tx.archive_leases(&replaced, now, "replaced").await?;
-    books.close(tx).await?;
-    tx.save_attachments(&changed).await?;
+    tx.write(&changes).await?;
     tx.delete_attachments(&unused).await?;
-    tx.insert_leases(&made).await?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{Tx, column};
 use crate::store::moment::Moment;
 use crate::store::rows::AttachmentRow;
-use crate::store::statements::{Answer, HolderStatements, expect_rows};
+use crate::store::statements::{Answer, HolderStatements};
 
 /// Binds every column of attachments, in the order of the table.
 macro_rules! bind_attachments {
@@ -31,6 +31,8 @@ macro_rules! bind_attachments {
             .bind(column!($rows, earlier_release_issued))
     };
 }
+
+pub(super) use bind_attachments;
 
 impl HolderStatements for Tx {
     async fn upsert_attachments(&mut self, rows: &[AttachmentRow]) -> Answer<Vec<AttachmentRow>> {
@@ -95,35 +97,6 @@ impl HolderStatements for Tx {
         .bind(column!(keys, text ifname))
         .fetch_all(self.connection())
         .await
-    }
-
-    async fn save_attachments(&mut self, rows: &[AttachmentRow]) -> Answer<()> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let query = sqlx::query(
-            "-- save_attachments
-             update attachment a
-             set id = n.id, claim_boot = n.claim_boot, claim_issued = n.claim_issued,
-                 granted_issued = n.granted_issued, release_boot = n.release_boot, release_issued = n.release_issued,
-                 released_at = n.released_at, pod_namespace = n.pod_namespace, pod_name = n.pod_name, pod_uid = n.pod_uid,
-                 earlier_release_boot = n.earlier_release_boot, earlier_release_issued = n.earlier_release_issued
-             from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                 $8::bigint[], $9::bigint[], $10::text[], $11::bigint[], $12::timestamptz[], $13::text[], $14::text[],
-                 $15::text[], $16::text[], $17::bigint[])
-                 as n (id, cluster, node, network, container_id, ifname, claim_boot, claim_issued, granted_issued,
-                 release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid,
-                 earlier_release_boot, earlier_release_issued)
-             where a.container_id = n.container_id
-                 and a.ifname = n.ifname
-                 and a.network = n.network
-                 and a.node = n.node
-                 and a.cluster = n.cluster",
-        );
-        let done = bind_attachments!(query, rows)
-            .execute(self.connection())
-            .await?;
-        expect_rows("save_attachments", done.rows_affected(), rows.len())
     }
 
     async fn delete_attachments(&mut self, ids: &[Uuid]) -> Answer<()> {

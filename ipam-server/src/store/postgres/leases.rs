@@ -85,30 +85,6 @@ impl LeaseStatements for Tx {
         listing::list_leases(self, query).await
     }
 
-    async fn insert_leases(&mut self, rows: &[LeaseRow]) -> Answer<()> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        sqlx::query(
-            "-- insert_leases
-             insert into lease (attachment_id, entry, vrf_id, address, pool_id, owner, created_at)
-             select attachment_id, entry, vrf_id, address, pool_id, owner, created_at
-             from unnest($1::uuid[], $2::integer[], $3::bigint[], $4::inet[], $5::bigint[], $6::text[],
-                 $7::timestamptz[])
-                 as n (attachment_id, entry, vrf_id, address, pool_id, owner, created_at)",
-        )
-        .bind(column!(rows, attachment_id))
-        .bind(column!(rows, entry))
-        .bind(column!(rows, vrf_id))
-        .bind(column!(rows, address))
-        .bind(column!(rows, pool_id))
-        .bind(column!(rows, option owner))
-        .bind(column!(rows, created_at))
-        .execute(self.connection())
-        .await?;
-        Ok(())
-    }
-
     async fn archive_leases(
         &mut self,
         rows: &[LeaseRow],

@@ -1,5 +1,6 @@
 //! The statements in PostgreSQL's SQL: connections and transactions here, one file per noun beside it.
 
+mod changes;
 mod history;
 mod holders;
 mod hosts;

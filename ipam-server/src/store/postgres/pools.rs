@@ -5,7 +5,7 @@ use sqlx::FromRow;
 use super::{Tx, column};
 use crate::store::addr::Addr;
 use crate::store::moment::Moment;
-use crate::store::rows::{IntervalRow, LockedPools, PoolChangeRow, PoolRow};
+use crate::store::rows::{CounterRow, FreeRow, IntervalRow, LockedPools, PoolChangeRow, PoolRow};
 use crate::store::statements::{Answer, PoolStatements, expect_rows};
 
 /// A statement that answers rows of pools: the name, then what follows the joins.
@@ -37,6 +37,8 @@ struct LockedPool {
     wall: Moment,
     removal_firsts: Vec<Addr>,
     removal_lasts: Vec<Addr>,
+    fresh_firsts: Vec<Addr>,
+    fresh_lasts: Vec<Addr>,
     #[sqlx(flatten)]
     pool: PoolRow,
 }
@@ -126,38 +128,67 @@ impl PoolStatements for Tx {
     }
 
     /// All in one statement: it is sent with every batch.
-    async fn locked_pools(&mut self, ids: &[i64]) -> Answer<LockedPools> {
+    async fn locked_pools(&mut self, counters: &[CounterRow], wanted: i64) -> Answer<LockedPools> {
         let rows: Vec<LockedPool> = sqlx::query_as(select_pool!(
             "locked_pools",
             "clock_timestamp() as wall,
                  array(select first from pool_removal where pool_id = p.id order by first) as removal_firsts,
                  array(select last from pool_removal where pool_id = p.id order by first) as removal_lasts,
+                 array(
+                     select first
+                     from free_range
+                     where pool_id = p.id
+                         and free_at = $3
+                         and first >= ($2::inet[])[array_position($1::bigint[], p.id)]
+                     order by first
+                     limit $4
+                 ) as fresh_firsts,
+                 array(
+                     select last
+                     from free_range
+                     where pool_id = p.id
+                         and free_at = $3
+                         and first >= ($2::inet[])[array_position($1::bigint[], p.id)]
+                     order by first
+                     limit $4
+                 ) as fresh_lasts,
                  ",
             "where p.id = any($1)"
         ))
-        .bind(ids)
+        .bind(column!(counters, pool_id))
+        .bind(column!(counters, fresh_from))
+        .bind(Moment::NEVER)
+        .bind(wanted)
         .fetch_all(self.connection())
         .await?;
         let wall = match rows.iter().map(|row| row.wall).max() {
             Some(wall) => wall,
             None => self.wall_clock().await?,
         };
-        let (mut pools, mut removals) = (Vec::with_capacity(rows.len()), Vec::new());
+        let mut locked = LockedPools {
+            wall,
+            pools: Vec::with_capacity(rows.len()),
+            removals: Vec::new(),
+            fresh: Vec::new(),
+        };
         for row in rows {
             let pool_id = row.pool.id;
-            let intervals = row.removal_firsts.into_iter().zip(row.removal_lasts);
-            removals.extend(intervals.map(|(first, last)| IntervalRow {
+            let removals = row.removal_firsts.into_iter().zip(row.removal_lasts);
+            (locked.removals).extend(removals.map(|(first, last)| IntervalRow {
                 pool_id,
                 first,
                 last,
             }));
-            pools.push(row.pool);
+            let fresh = row.fresh_firsts.into_iter().zip(row.fresh_lasts);
+            locked.fresh.extend(fresh.map(|(first, last)| FreeRow {
+                pool_id,
+                first,
+                last,
+                free_at: Moment::NEVER,
+            }));
+            locked.pools.push(row.pool);
         }
-        Ok(LockedPools {
-            wall,
-            pools,
-            removals,
-        })
+        Ok(locked)
     }
 
     async fn list_pools(

@@ -1,10 +1,10 @@
 //! Counters and free space.
 
-use super::{Tx, column};
+use super::Tx;
 use crate::store::addr::Addr;
 use crate::store::moment::Moment;
 use crate::store::rows::{CounterRow, FreeRow};
-use crate::store::statements::{Answer, SpaceStatements, expect_rows};
+use crate::store::statements::{Answer, SpaceStatements};
 
 impl SpaceStatements for Tx {
     async fn insert_counter(&mut self, counter: &CounterRow) -> Answer<()> {
@@ -74,41 +74,6 @@ impl SpaceStatements for Tx {
         .bind(pool_ids)
         .fetch_all(self.connection())
         .await
-    }
-
-    async fn save_counters(&mut self, counters: &[CounterRow]) -> Answer<()> {
-        if counters.is_empty() {
-            return Ok(());
-        }
-        let done = sqlx::query(
-            "-- save_counters
-             update pool_counter c
-             set leased = n.leased, leased_reserved = n.leased_reserved, quarantined = n.quarantined,
-                 returned = n.returned, fresh_from = n.fresh_from, returned_from_at = n.returned_from_at,
-                 returned_from = n.returned_from, returned_first = n.returned_first, probe_at = n.probe_at,
-                 last_at = n.last_at, version = c.version + 1
-             from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::inet[],
-                 $7::timestamptz[], $8::inet[], $9::boolean[], $10::timestamptz[], $11::timestamptz[], $12::bigint[])
-                 as n (pool_id, leased, leased_reserved, quarantined, returned, fresh_from, returned_from_at,
-                 returned_from, returned_first, probe_at, last_at, version)
-             where c.pool_id = n.pool_id
-                 and c.version = n.version",
-        )
-        .bind(column!(counters, pool_id))
-        .bind(column!(counters, leased))
-        .bind(column!(counters, leased_reserved))
-        .bind(column!(counters, quarantined))
-        .bind(column!(counters, returned))
-        .bind(column!(counters, fresh_from))
-        .bind(column!(counters, returned_from_at))
-        .bind(column!(counters, returned_from))
-        .bind(column!(counters, returned_first))
-        .bind(column!(counters, probe_at))
-        .bind(column!(counters, last_at))
-        .bind(column!(counters, version))
-        .execute(self.connection())
-        .await?;
-        expect_rows("save_counters", done.rows_affected(), counters.len())
     }
 
     async fn fresh_ranges(&mut self, pool_id: i64, from: Addr, limit: i64) -> Answer<Vec<FreeRow>> {
@@ -260,64 +225,6 @@ impl SpaceStatements for Tx {
         .bind(limit)
         .fetch_all(self.connection())
         .await
-    }
-
-    async fn insert_free(&mut self, rows: &[FreeRow]) -> Answer<()> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        sqlx::query(
-            "-- insert_free
-             insert into free_range (pool_id, first, last, free_at)
-             select pool_id, first, last, free_at
-             from unnest($1::bigint[], $2::inet[], $3::inet[], $4::timestamptz[])
-                 as n (pool_id, first, last, free_at)",
-        )
-        .bind(column!(rows, pool_id))
-        .bind(column!(rows, first))
-        .bind(column!(rows, last))
-        .bind(column!(rows, free_at))
-        .execute(self.connection())
-        .await?;
-        Ok(())
-    }
-
-    async fn delete_free(&mut self, rows: &[FreeRow]) -> Answer<()> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let done = sqlx::query(
-            "-- delete_free
-             delete from free_range f
-             using unnest($1::bigint[], $2::inet[]) as gone (pool_id, first)
-             where f.pool_id = gone.pool_id
-                 and f.first = gone.first",
-        )
-        .bind(column!(rows, pool_id))
-        .bind(column!(rows, first))
-        .execute(self.connection())
-        .await?;
-        expect_rows("delete_free", done.rows_affected(), rows.len())
-    }
-
-    async fn cut_free(&mut self, cuts: &[(FreeRow, Addr)]) -> Answer<()> {
-        if cuts.is_empty() {
-            return Ok(());
-        }
-        let done = sqlx::query(
-            "-- cut_free
-             update free_range f
-             set first = n.next
-             from unnest($1::bigint[], $2::inet[], $3::inet[]) as n (pool_id, first, next)
-             where f.pool_id = n.pool_id
-                 and f.first = n.first",
-        )
-        .bind(cuts.iter().map(|(row, _)| row.pool_id).collect::<Vec<_>>())
-        .bind(cuts.iter().map(|(row, _)| row.first).collect::<Vec<_>>())
-        .bind(cuts.iter().map(|(_, next)| *next).collect::<Vec<_>>())
-        .execute(self.connection())
-        .await?;
-        expect_rows("cut_free", done.rows_affected(), cuts.len())
     }
 
     async fn delete_free_between(

@@ -10,10 +10,10 @@ use uuid::Uuid;
 use super::Tx;
 use crate::store::moment::Moment;
 use crate::store::rows::AttachmentRow;
-use crate::store::statements::{Answer, HolderStatements, expect_rows};
+use crate::store::statements::{Answer, HolderStatements};
 
 /// Every column of attachments, in the order of the table.
-fn rows_of(attachments: &[AttachmentRow]) -> Json<Vec<Value>> {
+pub(super) fn rows_of(attachments: &[AttachmentRow]) -> Json<Vec<Value>> {
     let row = |row: &AttachmentRow| {
         json!([
             row.id.simple(),
@@ -101,29 +101,6 @@ impl HolderStatements for Tx {
         ))
         .fetch_all(self.connection())
         .await
-    }
-
-    async fn save_attachments(&mut self, rows: &[AttachmentRow]) -> Answer<()> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let query = sqlx::query(
-            "-- save_attachments
-             update attachment as a
-             set id = unhex(n.value ->> 0), claim_boot = n.value ->> 6, claim_issued = n.value ->> 7,
-                 granted_issued = n.value ->> 8, release_boot = n.value ->> 9, release_issued = n.value ->> 10,
-                 released_at = n.value ->> 11, pod_namespace = n.value ->> 12, pod_name = n.value ->> 13,
-                 pod_uid = n.value ->> 14, earlier_release_boot = n.value ->> 15,
-                 earlier_release_issued = n.value ->> 16
-             from json_each(?1) n
-             where a.container_id = n.value ->> 4
-                 and a.ifname = n.value ->> 5
-                 and a.network = n.value ->> 3
-                 and a.node = n.value ->> 2
-                 and a.cluster = n.value ->> 1",
-        );
-        let done = query.bind(rows_of(rows)).execute(self.connection()).await?;
-        expect_rows("save_attachments", done.rows_affected(), rows.len())
     }
 
     async fn delete_attachments(&mut self, ids: &[Uuid]) -> Answer<()> {

@@ -97,37 +97,6 @@ impl LeaseStatements for Tx {
         listing::list_leases(self, query).await
     }
 
-    async fn insert_leases(&mut self, rows: &[LeaseRow]) -> Answer<()> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        sqlx::query(
-            "-- insert_leases
-             insert into lease (attachment_id, entry, vrf_id, address, pool_id, owner, created_at)
-             select unhex(value ->> 0), value ->> 1, value ->> 2, unhex(value ->> 3), value ->> 4, value ->> 5,
-                 value ->> 6
-             from json_each(?1)",
-        )
-        .bind(Json(
-            rows.iter()
-                .map(|row| {
-                    json!([
-                        row.attachment_id.simple(),
-                        row.entry,
-                        row.vrf_id,
-                        row.address.hex(),
-                        row.pool_id,
-                        row.owner,
-                        row.created_at.0
-                    ])
-                })
-                .collect::<Vec<_>>(),
-        ))
-        .execute(self.connection())
-        .await?;
-        Ok(())
-    }
-
     async fn archive_leases(
         &mut self,
         rows: &[LeaseRow],

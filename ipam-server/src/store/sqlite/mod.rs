@@ -1,5 +1,6 @@
 //! The statements in SQLite's SQL: connections and transactions here, one file per noun beside it.
 
+mod changes;
 mod history;
 mod holders;
 mod intervals;

@@ -1,13 +1,12 @@
 //! Counters and free space.
 
-use serde_json::json;
 use sqlx::types::Json;
 
 use super::Tx;
 use crate::store::addr::Addr;
 use crate::store::moment::Moment;
 use crate::store::rows::{CounterRow, FreeRow};
-use crate::store::statements::{Answer, SpaceStatements, expect_rows};
+use crate::store::statements::{Answer, SpaceStatements};
 
 impl SpaceStatements for Tx {
     async fn insert_counter(&mut self, counter: &CounterRow) -> Answer<()> {
@@ -54,46 +53,6 @@ impl SpaceStatements for Tx {
         .bind(Json(pool_ids))
         .fetch_all(self.connection())
         .await
-    }
-
-    async fn save_counters(&mut self, counters: &[CounterRow]) -> Answer<()> {
-        if counters.is_empty() {
-            return Ok(());
-        }
-        let rows: Vec<_> = counters
-            .iter()
-            .map(|counter| {
-                json!([
-                    counter.pool_id,
-                    counter.leased,
-                    counter.leased_reserved,
-                    counter.quarantined,
-                    counter.returned,
-                    counter.fresh_from.hex(),
-                    counter.returned_from_at.0,
-                    counter.returned_from.hex(),
-                    i64::from(counter.returned_first),
-                    counter.probe_at.0,
-                    counter.last_at.0,
-                    counter.version,
-                ])
-            })
-            .collect();
-        let done = sqlx::query(
-            "-- save_counters
-             update pool_counter as c
-             set leased = n.value ->> 1, leased_reserved = n.value ->> 2, quarantined = n.value ->> 3,
-                 returned = n.value ->> 4, fresh_from = unhex(n.value ->> 5), returned_from_at = n.value ->> 6,
-                 returned_from = unhex(n.value ->> 7), returned_first = n.value ->> 8, probe_at = n.value ->> 9,
-                 last_at = n.value ->> 10, version = c.version + 1
-             from json_each(?1) n
-             where c.pool_id = n.value ->> 0
-                 and c.version = n.value ->> 11",
-        )
-        .bind(Json(rows))
-        .execute(self.connection())
-        .await?;
-        expect_rows("save_counters", done.rows_affected(), counters.len())
     }
 
     async fn fresh_ranges(&mut self, pool_id: i64, from: Addr, limit: i64) -> Answer<Vec<FreeRow>> {
@@ -246,64 +205,6 @@ impl SpaceStatements for Tx {
         .bind(limit)
         .fetch_all(self.connection())
         .await
-    }
-
-    async fn insert_free(&mut self, rows: &[FreeRow]) -> Answer<()> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        sqlx::query(
-            "-- insert_free
-             insert into free_range (pool_id, first, last, free_at)
-             select value ->> 0, unhex(value ->> 1), unhex(value ->> 2), value ->> 3
-             from json_each(?1)",
-        )
-        .bind(Json(
-            rows.iter()
-                .map(|row| (row.pool_id, row.first.hex(), row.last.hex(), row.free_at.0))
-                .collect::<Vec<_>>(),
-        ))
-        .execute(self.connection())
-        .await?;
-        Ok(())
-    }
-
-    async fn delete_free(&mut self, rows: &[FreeRow]) -> Answer<()> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let done = sqlx::query(
-            "-- delete_free
-             delete from free_range
-             where (pool_id, first) in (select value ->> 0, unhex(value ->> 1) from json_each(?1))",
-        )
-        .bind(Json(
-            rows.iter()
-                .map(|row| (row.pool_id, row.first.hex()))
-                .collect::<Vec<_>>(),
-        ))
-        .execute(self.connection())
-        .await?;
-        expect_rows("delete_free", done.rows_affected(), rows.len())
-    }
-
-    async fn cut_free(&mut self, cuts: &[(FreeRow, Addr)]) -> Answer<()> {
-        if cuts.is_empty() {
-            return Ok(());
-        }
-        let cut = |(row, next): &(FreeRow, Addr)| (row.pool_id, row.first.hex(), next.hex());
-        let done = sqlx::query(
-            "-- cut_free
-             update free_range as f
-             set first = unhex(n.value ->> 2)
-             from json_each(?1) n
-             where f.pool_id = n.value ->> 0
-                 and f.first = unhex(n.value ->> 1)",
-        )
-        .bind(Json(cuts.iter().map(cut).collect::<Vec<_>>()))
-        .execute(self.connection())
-        .await?;
-        expect_rows("cut_free", done.rows_affected(), cuts.len())
     }
 
     async fn delete_free_between(

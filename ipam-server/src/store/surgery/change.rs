@@ -8,6 +8,7 @@ use super::{Attempt, check_version, count_leases, leases_on, lock};
 use crate::error::{Error, Result};
 use crate::pool::{Layout, minus};
 use crate::store::Versioned;
+use crate::store::changes::Changes;
 use crate::store::clock::Clock;
 use crate::store::database::Database;
 use crate::store::moment::Moment;
@@ -138,7 +139,7 @@ async fn apply<T: Statements>(
         reshape(tx, &after, &layouts, &mut counter, rest).await?;
     }
     counter.last_at = now;
-    tx.save_counters(std::slice::from_ref(&counter)).await?;
+    tx.write(&Changes::of_counter(counter)).await?;
     (after.version, after.updated_at) = (pool.version + 1, now);
     tx.update_pool(&after).await?;
     let settings = serde_json::to_value(settings_of(&after)?).map_err(Error::internal)?;

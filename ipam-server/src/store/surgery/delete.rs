@@ -5,6 +5,7 @@ use ipam_api::DryRun;
 use super::removal::purge;
 use super::{Attempt, InTheWay, SHOWN_MAX, check_version, lock};
 use crate::error::{Error, Result};
+use crate::store::changes::Changes;
 use crate::store::clock::Clock;
 use crate::store::database::Database;
 use crate::store::pools::find;
@@ -56,7 +57,7 @@ async fn mark<T: Statements>(
     tx.insert_pool_change(name, now, "delete", &settings)
         .await?;
     counter.last_at = now;
-    tx.save_counters(&[counter]).await?;
+    tx.write(&Changes::of_counter(counter)).await?;
     DELETING.clone_into(&mut pool.state);
     pool.version += 1;
     pool.updated_at = now;

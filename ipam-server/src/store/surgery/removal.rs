@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::pool::Interval;
+use crate::store::changes::Changes;
 use crate::store::database::Database;
 use crate::store::moment::Moment;
 use crate::store::retry::{finish, retry};
@@ -88,7 +89,7 @@ async fn take_chunk<T: Statements>(
         .delete_free_between(counter.pool_id, first, last, CHUNK)
         .await?;
     counter.returned -= returned_among(&gone);
-    tx.save_counters(std::slice::from_ref(counter)).await?;
+    tx.write(&Changes::of_counter(counter.clone())).await?;
     Ok((gone.len() as i64) < CHUNK)
 }
 

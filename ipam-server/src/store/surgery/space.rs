@@ -7,6 +7,7 @@ use super::removal::returned_among;
 use crate::error::{Error, Result};
 use crate::pool::{Interval, minus, union};
 use crate::store::addr::Addr;
+use crate::store::changes::Changes;
 use crate::store::moment::Moment;
 use crate::store::pools::interval_rows;
 use crate::store::rows::{CounterRow, FreeRow, PoolRow};
@@ -32,8 +33,7 @@ pub(super) async fn take_out<T: Statements>(
     let rows = tx.free_at_or_before_each(counter.pool_id, &borders).await?;
     let cut = Cut::of(&rows, intervals);
     counter.returned += returned_among(&cut.new) - returned_among(&cut.old);
-    tx.delete_free(&cut.old).await?;
-    tx.insert_free(&cut.new).await?;
+    tx.write(&Changes::of_space(cut.old, cut.new)).await?;
     let removals = interval_rows(counter.pool_id, &cut.removals);
     tx.insert_removals(&removals).await?;
     Ok(())
@@ -147,7 +147,7 @@ pub(in crate::store) async fn put_in<T: Statements>(
     }
     counter.returned += returned_among(&resting);
     rows.extend(resting);
-    tx.insert_free(&rows).await?;
+    tx.write(&Changes::of_space(Vec::new(), rows)).await?;
     Ok(())
 }
 

@@ -7,11 +7,14 @@ use nix::unistd::Pid;
 use sqlx::{Connection, PgConnection};
 
 use super::{postgres_database, sqlite_database};
+use crate::store::changes::Changes;
 use crate::store::database::Database;
 use crate::store::moment::Moment;
 use crate::store::postgres;
 use crate::store::rows::{AttachmentRow, CounterRow};
-use crate::store::statements::{HolderStatements, PoolStatements, SpaceStatements};
+use crate::store::statements::{
+    ChangeStatements, HolderStatements, PoolStatements, SpaceStatements,
+};
 
 fn attachment() -> AttachmentRow {
     AttachmentRow::new(&ipam_api::Attachment {
@@ -211,14 +214,11 @@ async fn who_waited_for_an_attachment_or_a_counter_sees_what_the_other_wrote() {
     row.claim_issued = Some(7);
     row.released_at = Some(Moment(5));
     counter.leased = 3;
-    first
-        .save_attachments(std::slice::from_ref(&row))
-        .await
-        .expect("saves");
-    first
-        .save_counters(std::slice::from_ref(&counter))
-        .await
-        .expect("saves");
+    let changes = Changes {
+        attachments: vec![row.clone()],
+        ..Changes::of_counter(counter.clone())
+    };
+    first.write(&changes).await.expect("saves");
     postgres::Database::commit(first).await.expect("commits");
     let seen = waits.await.expect("ends");
     counter.version += 1;
@@ -254,7 +254,8 @@ async fn add_a_lease(database: &postgres::Database, pool_id: i64) {
     let mut counters = tx.lock_counters(&[pool_id]).await.expect("locks");
     assert_eq!(counters.len(), 1, "it is found");
     counters[0].leased += 1;
-    tx.save_counters(&counters).await.expect("saves");
+    let changes = Changes::of_counter(counters.remove(0));
+    tx.write(&changes).await.expect("saves");
     postgres::Database::commit(tx).await.expect("commits");
 }
 

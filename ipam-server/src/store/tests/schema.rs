@@ -7,8 +7,9 @@ use sqlx::{Connection, PgConnection, Row, SqlSafeStr, SqliteConnection};
 
 use super::{postgres_database, sqlite_database, sqlite_url};
 use crate::error::Error;
+use crate::store::changes::Changes;
 use crate::store::database::Database;
-use crate::store::statements::SpaceStatements;
+use crate::store::statements::{ChangeStatements, SpaceStatements};
 use crate::store::{Store, postgres, sqlite};
 
 /// Tables and views with their columns and whether they may be null, constraints, and indexes.
@@ -147,7 +148,8 @@ async fn a_counter_that_the_server_before_its_version_wrote_is_found_and_saved()
         let mut counters = tx.lock_counters(&[1]).await.expect("locks");
         assert_eq!(counters[0].leased, leased - 1);
         counters[0].leased = leased;
-        tx.save_counters(&counters).await.expect("saves");
+        let changes = Changes::of_counter(counters.remove(0));
+        tx.write(&changes).await.expect("saves");
         postgres::Database::commit(tx).await.expect("commits");
         sqlx::raw_sql("update pool_counter set leased = leased + 1 where pool_id = 1")
             .execute(&mut connection)

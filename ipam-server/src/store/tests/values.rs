@@ -7,10 +7,11 @@ use time::OffsetDateTime;
 
 use super::{postgres_database, sqlite_database};
 use crate::store::addr::Addr;
+use crate::store::changes::Changes;
 use crate::store::database::Database;
 use crate::store::moment::Moment;
 use crate::store::rows::FreeRow;
-use crate::store::statements::SpaceStatements;
+use crate::store::statements::{ChangeStatements, SpaceStatements};
 
 /// In order.
 const V4: [&str; 5] = [
@@ -56,7 +57,8 @@ async fn round_trip<D: Database>(database: &D) {
             .collect();
         let mut backwards = rows.clone();
         backwards.reverse();
-        tx.insert_free(&backwards).await.expect("inserts");
+        let changes = Changes::of_space(Vec::new(), backwards);
+        tx.write(&changes).await.expect("inserts");
         let (lowest, highest) = (addresses[0], addresses[addresses.len() - 1]);
         assert_eq!(lowest, highest.family_lowest());
         let found = tx

@@ -3,8 +3,9 @@
 use uuid::Uuid;
 
 use super::{NOW, later};
+use crate::store::changes::Changes;
 use crate::store::rows::AttachmentRow;
-use crate::store::statements::HolderStatements;
+use crate::store::statements::{Answer, Statements};
 
 pub(super) fn attachment(container_id: &str) -> AttachmentRow {
     AttachmentRow {
@@ -28,7 +29,15 @@ pub(super) fn attachment(container_id: &str) -> AttachmentRow {
     }
 }
 
-pub(super) async fn attachments<T: HolderStatements>(tx: &mut T) {
+async fn save<T: Statements>(tx: &mut T, attachments: Vec<AttachmentRow>) -> Answer<()> {
+    let changes = Changes {
+        attachments,
+        ..Changes::default()
+    };
+    tx.write(&changes).await
+}
+
+pub(super) async fn attachments<T: Statements>(tx: &mut T) {
     let mut first = attachment("c1");
     let second = attachment("c2");
     let inserted = tx.upsert_attachments(std::slice::from_ref(&first)).await;
@@ -45,7 +54,7 @@ pub(super) async fn attachments<T: HolderStatements>(tx: &mut T) {
     first.claim_issued = Some(1_234_567_890_123_456_789);
     first.released_at = Some(NOW);
     first.pod_name = None;
-    tx.save_attachments(&[second.clone(), first.clone()])
+    save(tx, vec![second.clone(), first.clone()])
         .await
         .expect("saves");
     let mut found = tx
@@ -54,7 +63,7 @@ pub(super) async fn attachments<T: HolderStatements>(tx: &mut T) {
         .expect("reads");
     found.sort_by(|a, b| a.container_id.cmp(&b.container_id));
     assert_eq!(found, [first.clone(), second.clone()]);
-    tx.save_attachments(&[attachment("absent")])
+    save(tx, vec![attachment("absent")])
         .await
         .expect_err("a mark that is nowhere is not saved");
     for (after, expected) in [(("", ""), 1), (("c2", "eth"), 1), (("c2", "eth0"), 0)] {

@@ -5,6 +5,7 @@ use uuid::Uuid;
 use super::holders::attachment;
 use super::{NOW, addr, later};
 use crate::pool::Interval;
+use crate::store::changes::Changes;
 use crate::store::moment::Moment;
 use crate::store::rows::{AttachmentRow, LeaseQuery, LeaseRow, PoolRow};
 use crate::store::statements::Statements;
@@ -22,6 +23,14 @@ fn lease(pool: &PoolRow, holder: &AttachmentRow, entry: i32, address: &str) -> L
     }
 }
 
+async fn insert<T: Statements>(tx: &mut T, rows: &[LeaseRow]) {
+    let changes = Changes {
+        leases: rows.to_vec(),
+        ..Changes::default()
+    };
+    tx.write(&changes).await.expect("inserts");
+}
+
 pub(super) async fn leases<T: Statements>(tx: &mut T, pool: &PoolRow) {
     let holder = attachment("c3");
     let rows = [
@@ -31,7 +40,7 @@ pub(super) async fn leases<T: Statements>(tx: &mut T, pool: &PoolRow) {
     tx.upsert_attachments(std::slice::from_ref(&holder))
         .await
         .expect("inserts");
-    tx.insert_leases(&rows).await.expect("inserts");
+    insert(tx, &rows).await;
     let found = tx.leases_of(&[holder.id, Uuid::now_v7()]).await;
     assert_eq!(found.expect("reads"), rows);
     for found in [
@@ -112,7 +121,7 @@ pub(super) async fn lists<T: Statements>(tx: &mut T, pool: &PoolRow) {
     tx.upsert_attachments(std::slice::from_ref(&holder))
         .await
         .expect("inserts");
-    tx.insert_leases(&rows).await.expect("inserts");
+    insert(tx, &rows).await;
     let subnet = Some((pool.subnet_first, pool.subnet_last));
     let one = Some((rows[0].address, rows[0].address));
     let text = |text: &str| Some(text.to_owned());

@@ -1,11 +1,12 @@
 //! Counters and free space.
 
 use super::{NOW, addr, later};
+use crate::store::changes::Changes;
 use crate::store::moment::Moment;
 use crate::store::rows::{CounterRow, FreeRow, IntervalRow};
-use crate::store::statements::{SpaceStatements, Statements};
+use crate::store::statements::{Answer, Statements};
 
-pub(super) async fn counters<T: SpaceStatements>(tx: &mut T, pool_id: i64) {
+pub(super) async fn counters<T: Statements>(tx: &mut T, pool_id: i64) {
     let mut counter = CounterRow {
         pool_id,
         leased: 1,
@@ -27,9 +28,11 @@ pub(super) async fn counters<T: SpaceStatements>(tx: &mut T, pool_id: i64) {
     counter.returned_first = true;
     counter.returned_from_at = later(1);
     counter.returned_from = addr("10.9.0.9");
-    tx.save_counters(std::slice::from_ref(&counter))
+    let changes = Changes::of_counter(counter.clone());
+    tx.write(&changes).await.expect("saves");
+    tx.write(&changes)
         .await
-        .expect("saves");
+        .expect_err("it is not in that version any more");
     counter.version = 1;
     let read = tx.counters(&[pool_id]).await.expect("reads");
     assert_eq!(read, [counter]);
@@ -55,7 +58,7 @@ pub(super) async fn free_space<T: Statements>(tx: &mut T, pool_id: i64) {
         free("10.9.0.5", "10.9.0.5", later(6)),
     ];
     for rows in [&fresh, &rested, &resting] {
-        tx.insert_free(rows).await.expect("inserts");
+        add(tx, rows).await;
     }
     let lowest = addr("0.0.0.0");
     let found = tx.fresh_ranges(pool_id, lowest, 9).await.expect("reads");
@@ -94,23 +97,42 @@ pub(super) async fn free_space<T: Statements>(tx: &mut T, pool_id: i64) {
     let (first, last) = (addr("10.9.0.6"), addr("10.9.1.0"));
     let found = tx.free_between(pool_id, first, last, 2).await;
     assert_eq!(found.expect("reads"), [resting[0], rested[1]]);
-    tx.delete_free(&resting).await.expect("deletes");
-    tx.delete_free(&resting)
+    remove(tx, &resting).await.expect("deletes");
+    remove(tx, &resting)
         .await
         .expect_err("what is not there is not deleted");
     let cut = FreeRow {
         first: addr("10.9.1.7"),
         ..fresh[1]
     };
-    let cuts = [(fresh[1], cut.first)];
-    tx.cut_free(&cuts).await.expect("updates");
-    tx.cut_free(&cuts)
+    let cuts = Changes::of_space(vec![fresh[1]], vec![cut]);
+    tx.write(&cuts).await.expect("updates");
+    tx.write(&cuts)
         .await
         .expect_err("what is not there is not cut");
     let gone = tx.delete_free_between(pool_id, first, last, 2).await;
     assert_eq!(sorted(gone.expect("deletes")), [rested[1], rested[0]]);
     let gone = tx.delete_free_between(pool_id, lowest, addr("10.9.9.0"), 9);
     assert_eq!(sorted(gone.await.expect("deletes")), [fresh[0], cut]);
+}
+
+fn fresh(pool_id: i64, address: &str) -> FreeRow {
+    FreeRow {
+        pool_id,
+        first: addr(address),
+        last: addr(address),
+        free_at: Moment::NEVER,
+    }
+}
+
+async fn add<T: Statements>(tx: &mut T, rows: &[FreeRow]) {
+    let changes = Changes::of_space(Vec::new(), rows.to_vec());
+    tx.write(&changes).await.expect("inserts");
+}
+
+async fn remove<T: Statements>(tx: &mut T, rows: &[FreeRow]) -> Answer<()> {
+    tx.write(&Changes::of_space(rows.to_vec(), Vec::new()))
+        .await
 }
 
 fn sorted(mut rows: Vec<FreeRow>) -> Vec<FreeRow> {
@@ -130,7 +152,7 @@ pub(super) async fn removals<T: Statements>(tx: &mut T, pool_id: i64) {
         last: addr("10.9.0.255"),
         free_at: later(9),
     };
-    tx.insert_free(&[resting]).await.expect("inserts");
+    add(tx, &[resting]).await;
     assert_eq!(tx.cooling(pool_id, NOW).await.expect("reads"), 1);
     tx.insert_removals(&[removal]).await.expect("inserts");
     let cooling = tx.cooling(pool_id, NOW).await.expect("reads");
@@ -139,14 +161,33 @@ pub(super) async fn removals<T: Statements>(tx: &mut T, pool_id: i64) {
     assert!(pools.contains(&pool_id));
     let found = tx.removals(&[pool_id, -1]).await.expect("reads");
     assert_eq!(found, [removal]);
-    let locked = tx.locked_pools(&[pool_id, -1]).await.expect("reads");
-    assert_eq!(locked.removals, [removal]);
-    assert_eq!(locked.pools.len(), 1);
-    assert!(locked.wall > NOW);
-    let nothing = tx.locked_pools(&[-1]).await.expect("reads the clock");
-    assert!(nothing.wall > NOW);
+    let (low, high) = (fresh(pool_id, "10.9.1.0"), fresh(pool_id, "10.9.2.0"));
+    add(tx, &[low, high, fresh(pool_id, "10.9.3.0")]).await;
+    let counter = tx.counters(&[pool_id]).await.expect("reads").remove(0);
+    let absent = CounterRow {
+        pool_id: -1,
+        ..counter.clone()
+    };
+    let above = CounterRow {
+        fresh_from: low.first.next(),
+        ..counter.clone()
+    };
+    for (counter, wanted, found) in [
+        (counter.clone(), 2, vec![low, high]),
+        (counter, 0, vec![]),
+        (above, 1, vec![high]),
+    ] {
+        let locked = tx.locked_pools(&[counter, absent.clone()], wanted).await;
+        let locked = locked.expect("reads");
+        assert_eq!(locked.removals, [removal]);
+        assert_eq!(locked.pools.len(), 1);
+        assert_eq!(locked.fresh, found);
+        assert!(locked.wall > NOW);
+    }
+    let nothing = tx.locked_pools(&[absent], 1).await;
+    assert!(nothing.expect("reads the clock").wall > NOW);
     tx.delete_removal(&removal).await.expect("deletes");
     let found = tx.removals(&[pool_id]).await.expect("reads");
     assert_eq!(found, []);
-    tx.delete_free(&[resting]).await.expect("deletes");
+    remove(tx, &[resting]).await.expect("deletes");
 }
