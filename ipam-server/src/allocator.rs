@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::gather::{Gather, Lane, Work};
-use crate::store::{Granted, Releasing, Store};
+use crate::store::{Begun, Granted, Releasing, Store};
 
 /// How long a claim may wait for its transaction when it does not say.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -87,8 +87,8 @@ impl Work for Claim {
         }
     }
 
-    fn run(store: &Store, batch: &[Self]) -> impl Future<Output = Vec<Result<Granted>>> + Send {
-        store.allocate(batch)
+    fn run(begun: Begun, batch: &[Self]) -> impl Future<Output = Vec<Result<Granted>>> + Send {
+        begun.allocate(batch)
     }
 }
 
@@ -110,7 +110,7 @@ impl Work for Releasing {
         }
     }
 
-    fn run(store: &Store, batch: &[Self]) -> impl Future<Output = Vec<Result<u64>>> + Send {
-        store.release(batch)
+    fn run(begun: Begun, batch: &[Self]) -> impl Future<Output = Vec<Result<u64>>> + Send {
+        begun.release(batch)
     }
 }

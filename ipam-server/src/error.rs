@@ -131,6 +131,18 @@ impl Error {
     pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Internal(cause.into())
     }
+
+    /// The answer to each of a batch of `count` that failed as a whole. Its cause stays with the first: once in the log is
+    /// enough.
+    pub(crate) fn for_each_of<T>(self, count: usize) -> Vec<Result<T>> {
+        let again = || match &self {
+            Self::Unavailable { reason, .. } => Self::unavailable(reason.clone()),
+            other => Self::internal(other.to_string()),
+        };
+        let others: Vec<_> = (1..count).map(|_| Err(again())).collect();
+        let first = (count > 0).then_some(Err(self));
+        first.into_iter().chain(others).collect()
+    }
 }
 
 /// An error with everything that it came from, but for what its own words tell already.

@@ -1,5 +1,5 @@
-//! Gathers concurrent work into batches: what arrives while a transaction is in flight goes into the next one, so that one
-//! commit serves many.
+//! Gathers concurrent work into batches: what arrives while a transaction is in flight, and until the next one has begun,
+//! goes into that, so that one commit serves many.
 //!
 //! Work waits in lanes; each lane has one transaction in flight at a time, and a lane that waits for a lock delays no
 //! other. A lane exists while it has work. Batches belong to tasks of their own: a client that goes away does not cancel
@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::{Error, Result};
-use crate::store::Store;
+use crate::store::{Begun, Store};
 
 /// The most that one transaction serves.
 const BATCH: usize = 256;
@@ -33,9 +33,8 @@ pub(crate) trait Work: Send + Sync + Sized + 'static {
     fn key(&self) -> Attachment;
     /// Work of one lane is served in order of arrival, one batch at a time.
     fn lane(&self, store: &Store) -> Lane;
-    /// One transaction; one answer each, in order.
-    fn run(store: &Store, batch: &[Self])
-    -> impl Future<Output = Vec<Result<Self::Answer>>> + Send;
+    /// One answer each, in order, by the transaction that has begun.
+    fn run(begun: Begun, batch: &[Self]) -> impl Future<Output = Vec<Result<Self::Answer>>> + Send;
 }
 
 /// Which lane: the names that it is about, sorted.
@@ -64,7 +63,7 @@ struct Queue<W: Work> {
 struct Waiting<W: Work> {
     ticket: u64,
     work: W,
-    /// After this no transaction is begun for it.
+    /// After this it goes into no transaction.
     until: Instant,
     since: Instant,
     asker: oneshot::Sender<Result<W::Answer>>,
@@ -191,28 +190,37 @@ impl<W: Work> Gather<W> {
         loop {
             // The semaphore is never closed.
             let _permit = self.0.permits.acquire().await;
-            let Some(batch) = self.take(&lane) else {
+            if self.is_over(&lane) {
                 return;
-            };
-            self.serve(batch).await;
+            }
+            // Its batch is taken when the transaction has begun: what arrives until then goes with it.
+            let begun = self.0.store.begin().await;
+            let batch = self.take(&lane);
+            self.serve(begun, batch).await;
         }
     }
 
-    /// The next batch of a lane; nothing when it is empty, and then the lane is gone.
-    fn take(&self, lane: &Lane) -> Option<Vec<Waiting<W>>> {
+    /// Whether the lane is empty; then it is gone.
+    fn is_over(&self, lane: &Lane) -> bool {
         let mut queue = self.queue();
-        let line = queue.lanes.get_mut(lane)?;
-        if line.is_empty() {
+        let is_empty = queue.lanes.get(lane).is_none_or(VecDeque::is_empty);
+        if is_empty {
             queue.lanes.remove(lane);
             self.0.lanes.send_modify(|count| *count -= 1);
-            return None;
         }
-        let batch = next_batch(line);
-        queue.waiting -= batch.len();
-        Some(batch)
+        is_empty
     }
 
-    async fn serve(&self, batch: Vec<Waiting<W>>) {
+    /// The next batch of a lane. Empty when all that waited has been withdrawn.
+    fn take(&self, lane: &Lane) -> Vec<Waiting<W>> {
+        let mut queue = self.queue();
+        let batch = queue.lanes.get_mut(lane).map(next_batch);
+        let batch = batch.unwrap_or_default();
+        queue.waiting -= batch.len();
+        batch
+    }
+
+    async fn serve(&self, transaction: Result<Begun>, batch: Vec<Waiting<W>>) {
         let begun = Instant::now();
         let mut works = Vec::with_capacity(batch.len());
         let mut askers = Vec::with_capacity(batch.len());
@@ -228,10 +236,16 @@ impl<W: Work> Gather<W> {
             }
         }
         if works.is_empty() {
+            if let Ok(transaction) = transaction {
+                transaction.give_up().await;
+            }
             return;
         }
         let works = Arc::new(works);
-        let answers = self.answers(&works).await;
+        let answers = match transaction {
+            Ok(transaction) => self.answers(transaction, &works).await,
+            Err(error) => error.for_each_of(works.len()),
+        };
         tracing::debug!(
             served = works.len(),
             waited_us = waited.as_micros(),
@@ -244,30 +258,37 @@ impl<W: Work> Gather<W> {
         }
     }
 
-    async fn answers(&self, works: &Arc<Vec<W>>) -> Vec<Result<W::Answer>> {
-        if let Ok(answers) = self.transaction(works, 0..works.len()).await {
+    async fn answers(&self, begun: Begun, works: &Arc<Vec<W>>) -> Vec<Result<W::Answer>> {
+        if let Ok(answers) = self.transaction(begun, works, 0..works.len()).await {
             return answers;
         }
         // A panic. It may be the fault of one of them only.
         let mut answers = Vec::with_capacity(works.len());
         for index in 0..works.len() {
-            match self.transaction(works, index..index + 1).await {
+            match self.alone(works, index).await {
                 Ok(one) => answers.extend(one),
-                Err(text) => answers.push(Err(Error::internal(text))),
+                Err(error) => answers.push(Err(error)),
             }
         }
         answers
     }
 
+    async fn alone(&self, works: &Arc<Vec<W>>, index: usize) -> Result<Vec<Result<W::Answer>>> {
+        let begun = self.0.store.begin().await?;
+        let answers = self.transaction(begun, works, index..index + 1).await;
+        answers.map_err(Error::internal)
+    }
+
     /// Runs in a task of its own, so that a panic fails what panicked and not the lane.
     async fn transaction(
         &self,
+        begun: Begun,
         works: &Arc<Vec<W>>,
         range: Range<usize>,
     ) -> Result<Vec<Result<W::Answer>>, String> {
         let count = range.len();
-        let (store, works) = (self.0.store.clone(), Arc::clone(works));
-        let run = tokio::spawn(async move { W::run(&store, &works[range]).await });
+        let works = Arc::clone(works);
+        let run = tokio::spawn(async move { W::run(begun, &works[range]).await });
         match run.await {
             Ok(answers) if answers.len() == count => Ok(answers),
             Ok(answers) => Err(format!("{} answers for {count} {}", answers.len(), W::NAME)),

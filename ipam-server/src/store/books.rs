@@ -48,8 +48,10 @@ impl Books {
             let of_pool = removals.iter().filter(|removal| removal.pool_id == id);
             if let Some(pool) = pools.remove(&id) {
                 let mut ledger = Ledger::new(pool, counter, of_pool.copied().collect(), times);
-                let fresh = fresh.iter().filter(|row| row.pool_id == id);
-                ledger.note_fresh(fresh.copied().collect(), ahead);
+                if ahead > 0 {
+                    let fresh = fresh.iter().filter(|row| row.pool_id == id);
+                    ledger.note_fresh(fresh.copied().collect(), ahead);
+                }
                 ledger.demand = wanted.get(&id).copied().unwrap_or_default();
                 ledgers.insert(id, ledger);
             }

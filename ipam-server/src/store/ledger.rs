@@ -298,9 +298,6 @@ impl Ledger {
 
     /// Notes the next rows of never-used space, of which up to `limit` were asked for.
     pub(super) fn note_fresh(&mut self, rows: Vec<FreeRow>, limit: usize) {
-        if limit == 0 {
-            return;
-        }
         self.fresh.read_to = (rows.len() == limit)
             .then(|| rows.last().map(|row| row.first.next()))
             .flatten();

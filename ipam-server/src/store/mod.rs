@@ -6,6 +6,7 @@
 
 mod addr;
 mod audit;
+mod begun;
 mod books;
 mod boots;
 mod changes;
@@ -49,6 +50,7 @@ use time::OffsetDateTime;
 use crate::error::Result;
 
 pub(crate) use addr::Addr;
+pub use begun::Begun;
 pub(crate) use postgres::Hosts;
 
 /// The database that pools and leases are kept in. Cheap to clone.
@@ -234,15 +236,25 @@ impl Store {
         on!(self, db => surgery::try_delete(db, name, if_match))
     }
 
-    /// Serves a batch of claims in one transaction; one answer each, in order. The caller has checked the strings, and
-    /// that no attachment is in the batch twice.
-    pub async fn allocate(&self, claims: &[Claim]) -> Vec<Result<Granted>> {
-        on!(self, db => claims::allocate(db, claims))
+    /// Begins a transaction for a batch of claims or releases.
+    pub async fn begin(&self) -> Result<Begun> {
+        Begun::of(self).await
     }
 
-    /// Serves a batch of releases; how many leases each freed, in order.
+    /// See [`Begun::allocate`].
+    pub async fn allocate(&self, claims: &[Claim]) -> Vec<Result<Granted>> {
+        match self.begin().await {
+            Ok(begun) => begun.allocate(claims).await,
+            Err(error) => error.for_each_of(claims.len()),
+        }
+    }
+
+    /// See [`Begun::release`].
     pub async fn release(&self, releases: &[Releasing]) -> Vec<Result<u64>> {
-        on!(self, db => releases::release(db, releases))
+        match self.begin().await {
+            Ok(begun) => begun.release(releases).await,
+            Err(error) => error.for_each_of(releases.len()),
+        }
     }
 
     /// Frees what the node holds on the network, is not valid, and was claimed before the GC was issued.

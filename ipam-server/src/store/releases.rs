@@ -13,29 +13,26 @@ use super::database::Database;
 use super::moment::Moment;
 use super::nodes::{self, Identity};
 use super::order::{self, IssuedIn};
-use super::retry::{finish, retry};
+use super::retry::{begin, finish, retry};
 use super::rows::{AttachmentRow, LeaseRow, parse_public_id};
 use super::statements::Statements;
 use crate::error::{Error, Result};
 
-/// See [`super::Store::release`].
-pub(super) async fn release<D: Database>(db: &D, releases: &[Releasing]) -> Vec<Result<u64>> {
-    match batch(db, releases).await {
+/// See [`super::Begun::release`].
+pub(super) async fn release<D: Database>(
+    db: &D,
+    begun: D::Tx,
+    releases: &[Releasing],
+) -> Vec<Result<u64>> {
+    match batch(db, Some(begun), releases).await {
         Ok(counts) => counts.into_iter().map(Ok).collect(),
         Err(error) if releases.len() == 1 => vec![Err(error)],
-        Err(Error::Unavailable { reason, source }) => {
-            let first = Error::Unavailable {
-                reason: reason.clone(),
-                source,
-            };
-            let others = (1..releases.len()).map(|_| Err(Error::unavailable(reason.clone())));
-            std::iter::once(Err(first)).chain(others).collect()
-        }
+        Err(error @ Error::Unavailable { .. }) => error.for_each_of(releases.len()),
         Err(error) => {
             tracing::warn!(%error, releases = releases.len(), "a batch failed; its releases are tried one by one");
             let mut answers = Vec::with_capacity(releases.len());
             for release in releases {
-                let alone = batch(db, std::slice::from_ref(release)).await;
+                let alone = batch(db, None, std::slice::from_ref(release)).await;
                 answers.push(alone.map(|counts| counts.iter().sum()));
             }
             answers
@@ -43,11 +40,19 @@ pub(super) async fn release<D: Database>(db: &D, releases: &[Releasing]) -> Vec<
     }
 }
 
-async fn batch<D: Database>(db: &D, releases: &[Releasing]) -> Result<Vec<u64>> {
-    retry::<D, _, _>("release", || async {
-        let mut tx = db.begin().await?;
-        let outcome = work(&mut tx, db.clock(), releases).await;
-        finish::<D, _>(tx, outcome).await
+/// `begun`: a transaction for the first try; otherwise it begins its own.
+async fn batch<D: Database>(
+    db: &D,
+    mut begun: Option<D::Tx>,
+    releases: &[Releasing],
+) -> Result<Vec<u64>> {
+    retry::<D, _, _>("release", || {
+        let begun = begun.take();
+        async {
+            let mut tx = begin(db, begun).await?;
+            let outcome = work(&mut tx, db.clock(), releases).await;
+            finish::<D, _>(tx, outcome).await
+        }
     })
     .await
 }

@@ -41,6 +41,14 @@ pub(crate) async fn once<T>(transaction: impl Future<Output = Result<T>> + Send)
     }
 }
 
+/// The transaction that has begun already, or a new one.
+pub(crate) async fn begin<D: Database>(db: &D, begun: Option<D::Tx>) -> Result<D::Tx> {
+    match begun {
+        Some(tx) => Ok(tx),
+        None => Ok(db.begin().await?),
+    }
+}
+
 /// Commits when `outcome` is a success, rolls back otherwise.
 pub(crate) async fn finish<D: Database, T>(tx: D::Tx, outcome: Result<T>) -> Result<T> {
     match outcome {

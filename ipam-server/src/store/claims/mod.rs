@@ -18,7 +18,7 @@ use super::Granted;
 use super::books::Books;
 use super::clock::Clock;
 use super::database::Database;
-use super::retry::{finish, retry};
+use super::retry::{begin, finish, retry};
 use super::rows::{LeaseRow, PoolRow};
 use super::statements::Statements;
 use crate::error::{Error, Result};
@@ -35,26 +35,22 @@ enum Reach {
 /// The batch's answers; none when pools have to be locked that were not.
 type Answers = Option<Vec<Result<Granted>>>;
 
-/// See [`super::Store::allocate`].
-pub(super) async fn allocate<D: Database>(db: &D, claims: &[Claim]) -> Vec<Result<Granted>> {
-    match batch(db, claims).await {
+/// See [`super::Begun::allocate`].
+pub(super) async fn allocate<D: Database>(
+    db: &D,
+    begun: D::Tx,
+    claims: &[Claim],
+) -> Vec<Result<Granted>> {
+    match batch(db, Some(begun), claims).await {
         Ok(answers) => answers,
         Err(error) if claims.len() == 1 => vec![Err(error)],
-        Err(Error::Unavailable { reason, source }) => {
-            // Once in the log is enough.
-            let first = Error::Unavailable {
-                reason: reason.clone(),
-                source,
-            };
-            let others = (1..claims.len()).map(|_| Err(Error::unavailable(reason.clone())));
-            std::iter::once(Err(first)).chain(others).collect()
-        }
+        Err(error @ Error::Unavailable { .. }) => error.for_each_of(claims.len()),
         // Something that another try cannot mend: it may be one claim's fault, and its neighbours are not to suffer.
         Err(error) => {
             tracing::warn!(%error, claims = claims.len(), "a batch failed; its claims are tried one by one");
             let mut answers = Vec::with_capacity(claims.len());
             for claim in claims {
-                let alone = batch(db, std::slice::from_ref(claim)).await;
+                let alone = batch(db, None, std::slice::from_ref(claim)).await;
                 answers.push(alone.and_then(|mut one| one.pop().unwrap_or_else(no_answer)));
             }
             answers
@@ -62,9 +58,15 @@ pub(super) async fn allocate<D: Database>(db: &D, claims: &[Claim]) -> Vec<Resul
     }
 }
 
-async fn batch<D: Database>(db: &D, claims: &[Claim]) -> Result<Vec<Result<Granted>>> {
+/// `begun`: a transaction for the first try; otherwise it begins its own.
+async fn batch<D: Database>(
+    db: &D,
+    mut begun: Option<D::Tx>,
+    claims: &[Claim],
+) -> Result<Vec<Result<Granted>>> {
     for reach in [Reach::FirstChoice, Reach::Every] {
-        let answers = retry::<D, _, _>("allocate", || attempt(db, claims, reach)).await?;
+        let tried = || attempt(db, begun.take(), claims, reach);
+        let answers = retry::<D, _, _>("allocate", tried).await?;
         if let Some(answers) = answers {
             return Ok(answers);
         }
@@ -78,8 +80,13 @@ fn no_answer() -> Result<Granted> {
     Err(Error::internal("a claim was left without an answer"))
 }
 
-async fn attempt<D: Database>(db: &D, claims: &[Claim], reach: Reach) -> Result<Answers> {
-    let mut tx = db.begin().await?;
+async fn attempt<D: Database>(
+    db: &D,
+    begun: Option<D::Tx>,
+    claims: &[Claim],
+    reach: Reach,
+) -> Result<Answers> {
+    let mut tx = begin(db, begun).await?;
     let outcome = work(&mut tx, db.clock(), claims, reach).await;
     match outcome {
         Ok(Outcome { answers, writes }) if !writes => {

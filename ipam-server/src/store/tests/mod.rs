@@ -2,6 +2,7 @@
 
 mod connections;
 mod exercise;
+mod gathered;
 mod introduced;
 mod overtaken;
 mod plans;

@@ -24,6 +24,20 @@ fn send(rest: &Rest, path: &'static str, body: Value) -> JoinHandle<Answer> {
     tokio::spawn(async move { rest.post(path, body).await })
 }
 
+/// Takes the pool's lock: transactions that want it wait until this connection's ends.
+async fn lock_pool(url: &str, name: &str) -> PgConnection {
+    let mut admin = PgConnection::connect(url).await.expect("a connection");
+    admin.execute("begin").await.expect("begin");
+    let lock = "select 1
+         from pool_counter
+         join pool on pool.id = pool_id
+         where name = $1
+         for update of pool_counter";
+    let lock = sqlx::query(lock).bind(name);
+    lock.execute(&mut admin).await.expect("the lock");
+    admin
+}
+
 /// Until what was sent stands in the queue, or in its transaction.
 const ARRIVED: Duration = Duration::from_millis(150);
 
@@ -103,15 +117,7 @@ async fn a_full_queue_is_told_at_once() {
         .await
         .expect(201);
     let writer = Writer::lock(server.folder.path()).await;
-    let mut waiting = vec![send(&server, "/v1/leases", claim("c0", "v4"))];
-    sleep(ARRIVED).await;
-    for number in 1..=2 {
-        waiting.push(send(
-            &server,
-            "/v1/leases",
-            claim(&format!("c{number}"), "v4"),
-        ));
-    }
+    let waiting = ["c0", "c1"].map(|name| send(&server, "/v1/leases", claim(name, "v4")));
     sleep(ARRIVED).await;
     let begun = Instant::now();
     let refused = server.post("/v1/leases", claim("c9", "v4")).await;
@@ -181,17 +187,22 @@ async fn the_same_attachment_many_times_at_once_gets_one_lease() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_goes_away_cancels_no_transaction_and_its_waiting_claim_is_not_begun() {
-    let server = Server::sqlite().await;
+    let Some(url) = harness::postgres::database() else {
+        return;
+    };
+    let server = Server::postgres(&url).await;
     server
         .post("/v1/pools", pool("v4", "10.1.0.0/24"))
         .await
         .expect(201);
-    server
-        .post("/v1/leases", claim("old", "v4"))
-        .await
-        .expect(201);
-    let writer = Writer::lock(server.folder.path()).await;
-    let busy = send(&server, "/v1/release", release("unknown"));
+    for old in ["old", "older"] {
+        server
+            .post("/v1/leases", claim(old, "v4"))
+            .await
+            .expect(201);
+    }
+    let mut admin = lock_pool(&url, "v4").await;
+    let busy = send(&server, "/v1/release", release("older"));
     let in_transaction = send(&server, "/v1/leases", claim("c1", "v4"));
     sleep(ARRIVED).await;
     let in_queue = send(&server, "/v1/leases", claim("c2", "v4"));
@@ -202,7 +213,7 @@ async fn a_client_that_goes_away_cancels_no_transaction_and_its_waiting_claim_is
     in_queue.abort();
     released.abort();
     sleep(ARRIVED).await;
-    writer.unlock().await;
+    admin.execute("rollback").await.expect("rollback");
     busy.await.expect("answered").expect(200);
     neighbour.await.expect("answered").expect(201);
     let deadline = Instant::now() + Duration::from_secs(5);
@@ -241,14 +252,7 @@ async fn a_locked_pool_does_not_delay_claims_on_another() {
         .post("/v1/pools", pool("quick", "10.2.0.0/24"))
         .await
         .expect(201);
-    let mut admin = PgConnection::connect(&url).await.expect("a connection");
-    admin.execute("begin").await.expect("begin");
-    admin
-        .execute(
-            "select 1 from pool_counter join pool on pool.id = pool_id where name = 'slow' for update of pool_counter",
-        )
-        .await
-        .expect("the lock");
+    let mut admin = lock_pool(&url, "slow").await;
     let slow = send(&server, "/v1/leases", claim("c1", "slow"));
     sleep(ARRIVED).await;
     let begun = Instant::now();

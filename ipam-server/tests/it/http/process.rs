@@ -263,10 +263,9 @@ async fn what_never_ends_is_given_up_after_ten_seconds() {
     let writer = Writer::lock(process.folder.path()).await;
     let rest = process.rest.clone();
     let claim = tokio::spawn(async move {
-        let body = (
-            "application/json",
-            claim("c1", "v4").to_string().into_bytes(),
-        );
+        let mut claim = claim("c1", "v4");
+        claim["deadline_ms"] = 60_000.into();
+        let body = ("application/json", claim.to_string().into_bytes());
         rest.try_send(Method::POST, "/v1/leases", Some(body)).await
     });
     sleep(Duration::from_millis(300)).await;
