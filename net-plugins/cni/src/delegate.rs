@@ -82,7 +82,7 @@ pub fn start(
     })
 }
 
-/// A plugin that is at work. Dropping it kills it.
+/// A plugin that is at work. Dropped, it is killed if it does not end within half a second.
 #[derive(Debug)]
 pub struct Running {
     what: String,

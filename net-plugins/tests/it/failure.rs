@@ -42,6 +42,16 @@ pub(crate) fn full_bridge(host: &Host) -> Value {
     })
 }
 
+/// The programs make their tables on first use, and those stay.
+pub(crate) fn make_tables_of_iptables(host: &Host) {
+    for program in ["iptables", "ip6tables"] {
+        for rule in ["-A POSTROUTING -j RETURN", "-D POSTROUTING -j RETURN"] {
+            let mut process = host.net.command(program);
+            crate::world::run(process.args(["-t", "nat"]).args(rule.split(' ')));
+        }
+    }
+}
+
 #[test]
 fn bridge_with_everything_on_an_empty_host() {
     if !ready() {
@@ -68,13 +78,7 @@ fn bridge_on_a_bridge_of_somebody_elses() {
     let mut conf = full_bridge(&host);
     conf["forceAddress"] = json!(true);
     conf["ipMasqBackend"] = json!("iptables");
-    // iptables makes its tables on first use, and they stay.
-    for program in ["iptables", "ip6tables"] {
-        for rule in ["-A POSTROUTING -j RETURN", "-D POSTROUTING -j RETURN"] {
-            let mut process = host.net.command(program);
-            crate::world::run(process.args(["-t", "nat"]).args(rule.split(' ')));
-        }
-    }
+    make_tables_of_iptables(&host);
     let steps = fail_after_every_step(&host, &pod, "bridge", &conf);
     assert!(steps >= 16, "{steps}");
 }

@@ -70,6 +70,20 @@ fn bridge_with_everything() {
 }
 
 #[test]
+fn bridge_that_masquerades_by_iptables() {
+    if !ready() {
+        return;
+    }
+    let host = Host::new();
+    let pod = host.container();
+    crate::failure::make_tables_of_iptables(&host);
+    let mut conf = crate::failure::full_bridge(&host);
+    conf["ipMasqBackend"] = json!("iptables");
+    let steps = die_after_every_step(&host, &pod, "bridge", &conf);
+    assert!(steps >= 15, "{steps}");
+}
+
+#[test]
 fn macvlan_in_every_shape() {
     if !ready() {
         return;

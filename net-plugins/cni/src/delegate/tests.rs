@@ -168,6 +168,18 @@ fn a_delegate_that_overruns_its_deadline_is_killed() {
 }
 
 #[test]
+fn a_delegate_whose_result_nobody_wants_any_more_has_a_moment_to_end() {
+    let quick = Bench::new("sleep 0.1; touch ended");
+    drop(start("x", Command::Add, &quick.invocation(), soon()).unwrap());
+    assert!(quick.folder.path().join("ended").exists());
+    let slow = Bench::new("exec sleep 30");
+    let begun = Instant::now();
+    drop(start("x", Command::Add, &slow.invocation(), soon()).unwrap());
+    let took = begun.elapsed();
+    assert!(took >= GRACE && took < Duration::from_secs(10), "{took:?}");
+}
+
+#[test]
 fn big_inputs_and_outputs_pass() {
     let bench = Bench::new(
         r#"echo '{"x": "'; head -c 300000 /dev/zero | tr '\0' y; echo '"}'; cat >/dev/null"#,
