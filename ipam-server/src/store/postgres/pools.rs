@@ -134,26 +134,22 @@ impl PoolStatements for Tx {
             "clock_timestamp() as wall,
                  array(select first from pool_removal where pool_id = p.id order by first) as removal_firsts,
                  array(select last from pool_removal where pool_id = p.id order by first) as removal_lasts,
-                 array(
-                     select first
-                     from free_range
-                     where pool_id = p.id
-                         and free_at = $3
-                         and first >= ($2::inet[])[array_position($1::bigint[], p.id)]
-                     order by first
-                     limit $4
-                 ) as fresh_firsts,
-                 array(
-                     select last
-                     from free_range
-                     where pool_id = p.id
-                         and free_at = $3
-                         and first >= ($2::inet[])[array_position($1::bigint[], p.id)]
-                     order by first
-                     limit $4
-                 ) as fresh_lasts,
+                 fresh.firsts as fresh_firsts, fresh.lasts as fresh_lasts,
                  ",
-            "where p.id = any($1)"
+            "cross join lateral (
+                 select coalesce(array_agg(f.first order by f.first), '{}') as firsts,
+                     coalesce(array_agg(f.last order by f.first), '{}') as lasts
+                 from (
+                     select first, last
+                     from free_range
+                     where pool_id = p.id
+                         and free_at = $3
+                         and first >= ($2::inet[])[array_position($1::bigint[], p.id)]
+                     order by first
+                     limit $4
+                 ) f
+             ) fresh
+             where p.id = any($1)"
         ))
         .bind(column!(counters, pool_id))
         .bind(column!(counters, fresh_from))
