@@ -152,13 +152,14 @@ fn report(database: &str, costs: &[Cost]) {
     }
 }
 
-/// It reads too, and what it learns changes the plans: in the middle of a comparison neither is wanted.
+/// It reads too, and what it learns changes the plans: in the middle of a comparison neither is wanted. So all is learnt now.
 async fn stop_autovacuum(url: &str) {
     let stop = "do $$ declare t text; begin
         for t in select tablename from pg_tables where schemaname = 'public' loop
             execute format('alter table %I set (autovacuum_enabled = off)', t);
         end loop;
-    end $$";
+    end $$;
+    analyze";
     sql(url, stop).await.expect("it stops");
 }
 
@@ -261,14 +262,11 @@ struct Touched {
     blocks: i64,
 }
 
-/// Reads the statistics once they stand still. Of the settings, which do not grow with leases, no rows are counted: from
-/// some moment on PostgreSQL knows that they fill one page, and reads all of it.
+/// Reads the statistics once they stand still.
 async fn touched(url: &str) -> Touched {
     let mut connection = PgConnection::connect(url).await.expect("a connection");
     let sql = "select
-        (select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint
-         from pg_stat_user_tables
-         where relname not in ('pool', 'vrf')),
+        (select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint from pg_stat_user_tables),
         (select sum(heap_blks_hit + heap_blks_read + coalesce(idx_blks_hit + idx_blks_read, 0))::bigint
          from pg_statio_user_tables),
         (select count(*) from pg_stat_activity where datname = current_database() and backend_type = 'client backend'

@@ -127,11 +127,8 @@ fn check_gateways(
 ) -> Result<(), Error> {
     let carrier = match keys.vlan {
         0 => bridge.clone(),
-        _ => link::get(host, &keys.vlan_gateway())?,
+        _ => gateway::connected_link(host, bridge, keys)?,
     };
-    if keys.vlan != 0 {
-        gateway::check_connected(host, bridge, keys, &carrier)?;
-    }
     let name = &carrier.name;
     let present = addr::list(host, &carrier)?;
     for ip in &result.ips {

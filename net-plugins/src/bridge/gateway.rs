@@ -136,16 +136,12 @@ fn connect(host: &Netlink, bridge: &Link, keys: &Keys, link: &Link) -> Result<()
     Ok(())
 }
 
-/// Fails unless the VLAN's link leads into the VLAN. One that is somebody's own, such as a VLAN device on the bridge, is
-/// theirs.
-pub(super) fn check_connected(
-    host: &Netlink,
-    bridge: &Link,
-    keys: &Keys,
-    link: &Link,
-) -> Result<(), Error> {
+/// The link of the VLAN that carries the gateways. Fails unless it leads into the VLAN; one that is somebody's own, such as
+/// a VLAN device on the bridge, is theirs.
+pub(super) fn connected_link(host: &Netlink, bridge: &Link, keys: &Keys) -> Result<Link, Error> {
+    let link = link::get(host, &keys.vlan_gateway())?;
     if !link.is(&InfoKind::Veth) {
-        return Ok(());
+        return Ok(link);
     }
     let peer = link.lower.filter(|_| link.lower_netns.is_none());
     let end = peer.and_then(|index| link::find_index(host, index).transpose());
@@ -156,7 +152,7 @@ pub(super) fn check_connected(
         _ => false,
     };
     match connected {
-        true => Ok(()),
+        true => Ok(link),
         false => {
             let (name, bridge, vlan) = (&link.name, &bridge.name, keys.vlan);
             Err(Error::internal(format!(

@@ -7,6 +7,7 @@ mod hosts;
 mod intervals;
 mod leases;
 mod listing;
+mod locked;
 mod nodes;
 mod open;
 mod pools;

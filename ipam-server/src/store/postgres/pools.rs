@@ -1,11 +1,9 @@
 //! Address spaces and pools.
 
-use sqlx::FromRow;
-
-use super::{Tx, column};
+use super::{Tx, column, locked};
 use crate::store::addr::Addr;
 use crate::store::moment::Moment;
-use crate::store::rows::{CounterRow, FreeRow, IntervalRow, LockedPools, PoolChangeRow, PoolRow};
+use crate::store::rows::{CounterRow, IntervalRow, LockedPools, PoolChangeRow, PoolRow};
 use crate::store::statements::{Answer, PoolStatements, expect_rows};
 
 /// A statement that answers rows of pools: the name, then what follows the joins.
@@ -31,17 +29,7 @@ macro_rules! select_pool {
     };
 }
 
-/// A pool whose counter is locked, its removals in two columns side by side.
-#[derive(FromRow)]
-struct LockedPool {
-    wall: Moment,
-    removal_firsts: Vec<Addr>,
-    removal_lasts: Vec<Addr>,
-    fresh_firsts: Vec<Addr>,
-    fresh_lasts: Vec<Addr>,
-    #[sqlx(flatten)]
-    pool: PoolRow,
-}
+pub(super) use select_pool;
 
 impl PoolStatements for Tx {
     async fn wall_clock(&mut self) -> Answer<Moment> {
@@ -127,64 +115,8 @@ impl PoolStatements for Tx {
             .await
     }
 
-    /// All in one statement: it is sent with every batch.
     async fn locked_pools(&mut self, counters: &[CounterRow], wanted: i64) -> Answer<LockedPools> {
-        let rows: Vec<LockedPool> = sqlx::query_as(select_pool!(
-            "locked_pools",
-            "clock_timestamp() as wall,
-                 array(select first from pool_removal where pool_id = p.id order by first) as removal_firsts,
-                 array(select last from pool_removal where pool_id = p.id order by first) as removal_lasts,
-                 fresh.firsts as fresh_firsts, fresh.lasts as fresh_lasts,
-                 ",
-            "cross join lateral (
-                 select coalesce(array_agg(f.first order by f.first), '{}') as firsts,
-                     coalesce(array_agg(f.last order by f.first), '{}') as lasts
-                 from (
-                     select first, last
-                     from free_range
-                     where pool_id = p.id
-                         and free_at = $3
-                         and first >= ($2::inet[])[array_position($1::bigint[], p.id)]
-                     order by first
-                     limit $4
-                 ) f
-             ) fresh
-             where p.id = any($1)"
-        ))
-        .bind(column!(counters, pool_id))
-        .bind(column!(counters, fresh_from))
-        .bind(Moment::NEVER)
-        .bind(wanted)
-        .fetch_all(self.connection())
-        .await?;
-        let wall = match rows.iter().map(|row| row.wall).max() {
-            Some(wall) => wall,
-            None => self.wall_clock().await?,
-        };
-        let mut locked = LockedPools {
-            wall,
-            pools: Vec::with_capacity(rows.len()),
-            removals: Vec::new(),
-            fresh: Vec::new(),
-        };
-        for row in rows {
-            let pool_id = row.pool.id;
-            let removals = row.removal_firsts.into_iter().zip(row.removal_lasts);
-            (locked.removals).extend(removals.map(|(first, last)| IntervalRow {
-                pool_id,
-                first,
-                last,
-            }));
-            let fresh = row.fresh_firsts.into_iter().zip(row.fresh_lasts);
-            locked.fresh.extend(fresh.map(|(first, last)| FreeRow {
-                pool_id,
-                first,
-                last,
-                free_at: Moment::NEVER,
-            }));
-            locked.pools.push(row.pool);
-        }
-        Ok(locked)
+        locked::locked_pools(self, counters, wanted).await
     }
 
     async fn list_pools(

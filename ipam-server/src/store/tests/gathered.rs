@@ -54,10 +54,19 @@ fn a_claim_whose_deadline_passes_while_its_transaction_begins_leases_nothing() {
         let occupied = occupy(&store).await;
         let mut late = claim("late", None);
         late.deadline_ms = Some(50);
-        let refused = allocator.claim(late, Instant::now()).await;
+        let begun = Instant::now();
+        let answer = async {
+            let answer = allocator.claim(late, begun).await;
+            (answer, begun.elapsed())
+        };
+        let later = async {
+            sleep(Duration::from_millis(500)).await;
+            leave(occupied).await;
+            allocator.drained().await;
+        };
+        let ((refused, took), ()) = tokio::join!(answer, later);
         assert!(matches!(refused, Err(Error::Unavailable { .. })));
-        leave(occupied).await;
-        allocator.drained().await;
+        assert!(took < Duration::from_millis(500), "{took:?}");
         assert_eq!(parts(&store).await, before);
     });
 }
