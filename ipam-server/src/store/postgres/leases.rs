@@ -94,13 +94,13 @@ impl LeaseStatements for Tx {
         if rows.is_empty() {
             return Ok(());
         }
+        // By `any` as well: a join alone may walk the whole index, with all its dead entries, when few leases are left.
         let done = sqlx::query(
             "-- archive_leases
              with gone as (
                  delete from lease l
-                 using unnest($1::uuid[], $2::integer[]) as k (attachment_id, entry)
-                 where l.attachment_id = k.attachment_id
-                     and l.entry = k.entry
+                 where l.attachment_id = any($1)
+                     and (l.attachment_id, l.entry) in (select * from unnest($1::uuid[], $2::integer[]))
                  returning l.attachment_id, l.entry, l.vrf_id, l.address, l.pool_id, l.owner, l.created_at
              )
              insert into history (attachment_id, entry, vrf_id, address, pool, cluster, node, network, container_id,
