@@ -3,19 +3,12 @@
 use std::cell::Cell;
 use std::thread;
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
-
 use crate::dice::Dice;
-use crate::postgres::block_on;
+use crate::ending::longest_rest;
 use crate::record::Record;
 
-/// Stands before PostgreSQL's own function, whose process nobody can give another time without moving the timers by which
-/// it ends statements too.
-const SHADOW: &str = "
-    create table clock_shift (by_seconds bigint not null);
-    insert into clock_shift values (0);
-    create function public.clock_timestamp() returns timestamptz language sql volatile as
-    'select pg_catalog.clock_timestamp() + by_seconds * interval ''1 second'' from public.clock_shift';";
+/// Seconds that the clock goes ahead of the true time, and about as far behind it: less than what a release is remembered.
+const FAR: i64 = 1200;
 
 /// A clock that can be moved.
 pub(crate) struct Clock<'a> {
@@ -33,43 +26,30 @@ impl<'a> Clock<'a> {
         }
     }
 
-    /// Back by minutes, or ahead by hours and back: neither may end any address's rest. (A step ahead that is shorter than
-    /// the tolerance does.)
+    /// Back or ahead by minutes, or ahead by hours and back: none may end any address's rest.
     pub(crate) fn step(&self, record: &Record, dice: &mut Dice) {
-        if dice.once_in(2) {
-            self.base.set(self.base.get() - 600);
-            record.count("fault: clock: ten minutes back");
-        } else {
-            (self.set)(self.base.get() + 3 * 3600);
-            record.count("fault: clock: three hours ahead, for a moment");
-            thread::sleep(dice.millis(100..400));
+        match dice.below(4) {
+            0 if self.base.get() > -FAR => {
+                self.set_base(-600);
+                record.count("fault: clock: ten minutes back");
+            }
+            1 if self.base.get() < FAR => {
+                self.set_base(FAR);
+                record.count("fault: clock: twenty minutes ahead");
+                // A server that is killed knows nothing of the step: what rested before it rests no more by then.
+                thread::sleep(longest_rest() + dice.millis(200..400));
+            }
+            _ => {
+                (self.set)(self.base.get() + 3 * 3600);
+                record.count("fault: clock: three hours ahead, for a moment");
+                thread::sleep(dice.millis(100..400));
+                (self.set)(self.base.get());
+            }
         }
+    }
+
+    fn set_base(&self, further: i64) {
+        self.base.set(self.base.get() + further);
         (self.set)(self.base.get());
     }
-}
-
-/// Lets the time of a new database be moved, for connections that are made after this.
-pub(crate) async fn shadow(url: &str) -> Result<(), sqlx::Error> {
-    let mut connection = PgConnection::connect(url).await?;
-    sqlx::raw_sql(SHADOW).execute(&mut connection).await?;
-    let name: String = sqlx::query_scalar("select quote_ident(current_database())")
-        .fetch_one(&mut connection)
-        .await?;
-    let order = format!("alter database {name} set search_path = public, pg_catalog");
-    sqlx::raw_sql(AssertSqlSafe(order))
-        .execute(&mut connection)
-        .await?;
-    connection.close().await
-}
-
-/// Moves the time of a database of [`shadow`].
-pub(crate) fn shift(url: &str, seconds: i64) {
-    block_on(async {
-        let mut connection = PgConnection::connect(url).await?;
-        sqlx::query("update public.clock_shift set by_seconds = $1")
-            .bind(seconds)
-            .execute(&mut connection)
-            .await?;
-        connection.close().await
-    });
 }

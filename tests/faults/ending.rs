@@ -64,6 +64,12 @@ pub(crate) const RANGES: [Range; 5] = [
     },
 ];
 
+/// How long the addresses rest that rest the longest.
+pub(crate) fn longest_rest() -> Duration {
+    let longest = RANGES.iter().map(|range| range.reuse_delay_s).max();
+    Duration::from_secs(longest.unwrap_or_default().into())
+}
+
 impl Range {
     fn address(&self, index: u16) -> IpAddr {
         let first: IpAddr = self.first.parse().expect("an address");

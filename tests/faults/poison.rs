@@ -1,5 +1,6 @@
 //! Makes the database refuse the rows of some containers, for a reason that no other try can mend: it will not have the
 //! container, or the container's lease comes to be on an address that is leased, as if the servers had a bug.
+//! That one stays leased until the row is refused: were it released meanwhile, the row would be accepted.
 
 use sqlx::{Connection, PgConnection, SqliteConnection};
 
@@ -13,7 +14,8 @@ const POSTGRES: &str = "
     create function mislead() returns trigger language plpgsql as $$
     begin
         if exists (select from attachment where id = new.attachment_id and container_id like 'misled-%') then
-            new.address := (select address from lease where vrf_id = new.vrf_id limit 1);
+            new.address := (select address from lease where vrf_id = new.vrf_id limit 1 for key share skip locked);
+            if new.address is null then raise exception 'nothing is leased'; end if;
         end if;
         return new;
     end $$;

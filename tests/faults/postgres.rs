@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::postgres::Cluster;
+use harness::postgres::{Cluster, shadow_clock, shift_clock};
 use harness::require;
 use harness::server::Server;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::cable::Cable;
-use crate::clock::{self, Clock};
+use crate::clock::Clock;
 use crate::deck::Deck;
 use crate::dice::Dice;
 use crate::disk::Disk;
@@ -46,7 +46,7 @@ fn round(seed: u64, operations: usize) {
     };
     let record = Arc::new(Record::new());
     let url = cluster.database();
-    block_on(clock::shadow(&url));
+    block_on(shadow_clock(&url));
     let scene = Scene::new(&cluster, &disk, &url, seed, &record);
     let stage = {
         let servers = scene.servers.borrow();
@@ -145,7 +145,7 @@ impl<'a> Scene<'a> {
             servers: RefCell::new(servers.collect()),
             cables,
             moves_clock,
-            clock: Clock::new(move |seconds| clock::shift(url, seconds)),
+            clock: Clock::new(move |seconds| block_on(shift_clock(url, seconds))),
         }
     }
 

@@ -12,7 +12,8 @@ use super::statements::{Answer, Statements};
 /// Ledgers by pool id, all under one time. The last locks that a transaction takes.
 #[derive(Debug)]
 pub(super) struct Books {
-    pub(super) times: Times,
+    /// What is written down as the transaction's time.
+    pub(super) now: Moment,
     ledgers: BTreeMap<i64, Ledger>,
 }
 
@@ -35,18 +36,20 @@ impl Books {
             fresh,
         } = tx.locked_pools(&counters, ahead as i64).await?;
         let last = counters.iter().map(|counter| counter.last_at).max();
-        // Also what is written down is not led astray by a clock that has jumped: it would stay there for good.
-        let rest = clock.rested_until(wall);
-        let times = Times {
-            now: last.map_or(rest, |last: Moment| last.max(rest)),
-            rest,
-        };
+        // Also what is written down is not led astray by a clock that has jumped far: it would stay there for good.
+        let reading = clock.read(wall);
+        let now = last.map_or(reading.now, |last: Moment| last.max(reading.now));
         let mut pools: BTreeMap<_, _> = pools.into_iter().map(|pool| (pool.id, pool)).collect();
         let mut ledgers = BTreeMap::new();
         for counter in counters {
             let id = counter.pool_id;
             let of_pool = removals.iter().filter(|removal| removal.pool_id == id);
             if let Some(pool) = pools.remove(&id) {
+                let times = Times {
+                    now,
+                    clock: reading.now,
+                    rest: reading.rested_until(pool.reuse_delay()),
+                };
                 let mut ledger = Ledger::new(pool, counter, of_pool.copied().collect(), times);
                 if ahead > 0 {
                     let fresh = fresh.iter().filter(|row| row.pool_id == id);
@@ -56,7 +59,7 @@ impl Books {
                 ledgers.insert(id, ledger);
             }
         }
-        Ok(Self { times, ledgers })
+        Ok(Self { now, ledgers })
     }
 
     /// A pool's ledger, if the pool is among those that were locked.

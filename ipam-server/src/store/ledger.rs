@@ -36,7 +36,8 @@ pub(super) struct Taken {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Resting {
     pub(super) count: i64,
-    pub(super) next_free_at: Option<Moment>,
+    /// Until the first of it has rested.
+    pub(super) next_free_in: Option<Duration>,
 }
 
 /// One pool's books. Its counter's row is locked.
@@ -88,15 +89,20 @@ impl Ledger {
         self.pool.state == "ready"
     }
 
-    /// How many addresses rest, and until when the first of them does. Counted once per transaction, however many claims
+    /// How many addresses rest, and for how long the first of them still does. Counted once per transaction, however many claims
     /// find the pool exhausted.
     pub(super) async fn resting<T: Statements>(&mut self, tx: &mut T) -> Answer<Resting> {
         if let Some(resting) = self.resting {
             return Ok(resting);
         }
+        let rest = self.times.rest;
+        let next_free_at = tx.next_free_at(self.pool.id, rest).await?;
+        // A step ahead of the clock holds `rest` back, but for no longer than addresses rest.
+        let longest = (rest < self.times.clock).then(|| self.pool.reuse_delay());
         let resting = Resting {
-            count: tx.cooling(self.pool.id, self.times.rest).await?,
-            next_free_at: tx.next_free_at(self.pool.id, self.times.rest).await?,
+            count: tx.cooling(self.pool.id, rest).await?,
+            next_free_in: next_free_at
+                .map(|at| at.since(rest).min(longest.unwrap_or(Duration::MAX))),
         };
         self.resting = Some(resting);
         Ok(resting)
@@ -162,9 +168,8 @@ impl Ledger {
         let address = lease.address;
         *self.count_of(lease) -= 1;
         if self.layout.may_lease(address) {
-            let delay = Duration::from_secs(self.pool.reuse_delay_s.unsigned_abs());
             // At least one microsecond from 1970: that moment means never-used.
-            let free_at = self.times.rest.plus(delay).max(Moment(1));
+            let free_at = (self.times.clock.plus(self.pool.reuse_delay())).max(Moment(1));
             self.add_returned(address, free_at);
         } else {
             self.counter.leased_reserved -= 1;
@@ -231,7 +236,7 @@ impl Ledger {
         if let Some(mark) = self.fresh.lower_bound() {
             self.counter.fresh_from = mark;
         }
-        // Whatever is released from now on is free at `rest` or later.
+        // Whatever is released from now on is free at `rest` or later, unless the clock is set back.
         let unread = self
             .returned_read_to
             .unwrap_or((self.times.rest, self.pool.subnet_first));

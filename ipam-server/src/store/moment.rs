@@ -41,6 +41,12 @@ impl Moment {
         let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
         Self(self.0.saturating_sub(micros))
     }
+
+    /// How long the earlier moment has been over at this one; nothing when it is later.
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        let micros = self.0.saturating_sub(earlier.0);
+        Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+    }
 }
 
 impl From<OffsetDateTime> for Moment {

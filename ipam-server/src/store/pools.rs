@@ -2,7 +2,7 @@
 
 use ipam_api::{NewPool, Page, Pool, PoolChange, Vrf};
 
-use super::clock::Clock;
+use super::clock::{Clock, Reading};
 use super::cursor::page_of;
 use super::database::Database;
 use super::moment::Moment;
@@ -78,10 +78,11 @@ async fn insert_or_find<T: Statements>(
     let layout = Layout::of_row(&row);
     check_subnet(tx, &row).await?;
     check_ranges(tx, &row, &layout).await?;
-    let now = clock.rested_until(tx.wall_clock().await?);
+    let reading = clock.read(tx.wall_clock().await?);
+    let now = reading.now;
     (row.created_at, row.updated_at) = (now, now);
     row.id = insert(tx, &row).await?;
-    fill(tx, &row, &layout, now).await?;
+    fill(tx, &row, &layout, &reading).await?;
     let settings = serde_json::to_value(settings_of(&row)?).map_err(Error::internal)?;
     tx.insert_pool_change(&row.name, now, "create", &settings)
         .await?;
@@ -169,7 +170,7 @@ async fn fill<T: Statements>(
     tx: &mut T,
     row: &PoolRow,
     layout: &Layout,
-    rest: Moment,
+    reading: &Reading,
 ) -> Result<()> {
     let ranges = interval_rows(row.id, &layout.ranges);
     tx.replace_ranges(row.vrf_id, row.id, &ranges).await?;
@@ -187,6 +188,7 @@ async fn fill<T: Statements>(
         last_at: row.created_at,
         version: 0,
     };
+    let rest = reading.rested_until(row.reuse_delay());
     put_in(tx, row, &mut counter, &layout.leasable, rest).await?;
     tx.insert_counter(&counter).await?;
     Ok(())
@@ -249,7 +251,7 @@ pub(super) async fn shown<T: Statements>(
         return Err(Error::PoolNotFound(row.name.clone()));
     };
     let layout = Layout::of_row(row);
-    let usage = usage_of(tx, clock, &layout, counter).await?;
+    let usage = usage_of(tx, clock, row, &layout, counter).await?;
     pool_of(row, &layout, usage)
 }
 

@@ -33,7 +33,7 @@ const SECOND_LOOK: Duration = Duration::from_secs(60);
 pub(super) async fn reclaim<D: Database>(db: &D, quarantine: Duration) -> Result<bool> {
     let work = retry::<D, _, _>("find_left_boots", || async {
         let mut tx = db.read().await?;
-        let outcome = find(&mut tx, db).await;
+        let outcome = find(&mut tx, db, quarantine).await;
         finish::<D, _>(tx, outcome).await
     })
     .await?;
@@ -100,20 +100,24 @@ struct Work {
     /// The same on nodes where nothing is freed.
     disputed: Vec<Attachment>,
     now: Moment,
+    /// Up to when quarantines are over.
+    over: Moment,
 }
 
-async fn find<D: Database>(tx: &mut D::Tx, db: &D) -> Result<Work> {
-    // After a jump of the wall clock a quarantine looks over that has just begun.
-    let now = db.clock().rested_until(tx.wall_clock().await?);
-    let overdue = tx.overdue_holders(now, PAGE).await?;
+async fn find<D: Database>(tx: &mut D::Tx, db: &D, quarantine: Duration) -> Result<Work> {
+    let reading = db.clock().read(tx.wall_clock().await?);
+    // After a step ahead a quarantine looks over that has just begun.
+    let over = reading.rested_until(quarantine);
+    let overdue = tx.overdue_holders(over, PAGE).await?;
     let overdue: Vec<_> = overdue.iter().map(AttachmentRow::key).collect();
     let nodes = disputed_nodes(tx, &overdue).await?;
     let (disputed, overdue) = (overdue.into_iter()).partition(|key| nodes.contains(&name_of(key)));
     Ok(Work {
-        rebooted: tx.nodes_to_reclaim(now, NODES).await?,
+        rebooted: tx.nodes_to_reclaim(reading.now, NODES).await?,
         overdue,
         disputed,
-        now,
+        now: reading.now,
+        over,
     })
 }
 
@@ -254,7 +258,7 @@ async fn free_overdue<D: Database>(db: &D, work: &Work) -> Result<u64> {
             let mut released = 0;
             for key in &work.overdue {
                 let until = holdings.quarantined_until(key);
-                let is_over = until.is_some_and(|until| until <= work.now)
+                let is_over = until.is_some_and(|until| until <= work.over)
                     && !disputed.contains(&name_of(key));
                 released += holdings.change(key, |_| is_over);
             }

@@ -277,7 +277,7 @@ impl Holdings {
                 ledger.give_back(lease);
             }
         }
-        let now = books.times.now;
+        let now = books.now;
         let (mut changed, mut unmarked) = (Vec::new(), Vec::new());
         for mut holding in self.by_key.into_values() {
             // A newer mark is kept as long as a first one.

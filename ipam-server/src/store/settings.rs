@@ -1,5 +1,7 @@
 //! A pool's settings: from a request to a row, and back.
 
+use std::time::Duration;
+
 use ipam_api::{NewPool, PoolPatch, PoolState, Range};
 use ipnetwork::IpNetwork;
 use sqlx::types::Json;
@@ -54,6 +56,11 @@ impl PoolRow {
     }
 
     /// Whether it is on its way out.
+    /// How long a released address rests.
+    pub(super) fn reuse_delay(&self) -> Duration {
+        Duration::from_secs(self.reuse_delay_s.unsigned_abs())
+    }
+
     pub(super) fn is_deleting(&self) -> bool {
         self.state == DELETING
     }

@@ -31,10 +31,11 @@ pub(super) async fn tidy<D: Database>(db: &D, keep: Duration) -> Result<bool> {
     for pool_id in left.deletions {
         more |= unless_busy(pool_id, purge_chunk(db, pool_id).await);
     }
-    // After a jump of the wall clock what is young looks old: only the part that can be believed counts.
-    let now = db.clock().rested_until(left.now);
-    more |= prune_history(db, now.minus(keep)).await?;
-    more |= prune_marks(db, now.minus(MARKS_KEPT)).await?;
+    // After a step of the clock what is young looks old: only the part that can be believed counts.
+    let reading = db.clock().read(left.now);
+    let end = |kept: Duration| reading.rested_until(kept).minus(kept);
+    more |= prune_history(db, end(keep)).await?;
+    more |= prune_marks(db, end(MARKS_KEPT)).await?;
     Ok(more)
 }
 

@@ -4,7 +4,7 @@ use ipam_api::Usage;
 
 use super::clock::Clock;
 use super::moment::Moment;
-use super::rows::CounterRow;
+use super::rows::{CounterRow, PoolRow};
 use super::statements::{Answer, Statements};
 use crate::pool::{Layout, count};
 
@@ -21,11 +21,12 @@ pub(super) fn time_for(counter: &CounterRow, clock: Moment) -> Moment {
 pub(super) async fn usage_of<T: Statements>(
     tx: &mut T,
     clock: &Clock,
+    pool: &PoolRow,
     layout: &Layout,
     counter: &CounterRow,
 ) -> Answer<Usage> {
-    let wall = tx.wall_clock().await?;
-    let rested = clock.rested_until(wall);
+    let reading = clock.read(tx.wall_clock().await?);
+    let rested = reading.rested_until(pool.reuse_delay());
     let cooling = tx.cooling(counter.pool_id, rested).await?;
     Ok(usage(layout, counter, cooling))
 }

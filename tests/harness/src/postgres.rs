@@ -1,5 +1,6 @@
 //! A throw-away PostgreSQL: `IPAM_TEST_DATABASE_URL`, or one started from the machine's own binaries.
 
+mod clock;
 mod disk;
 mod given;
 mod programs;
@@ -18,6 +19,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
+pub use self::clock::{shadow_clock, shift_clock};
 use self::programs::{Account, Runner, binaries};
 use crate::namespaces::Namespace;
 use crate::require;

@@ -46,7 +46,7 @@ pub(super) async fn audit<T: Statements>(
         findings.add(|| format!("pool {:?} has no counter", row.name));
         return Ok(());
     };
-    let wall = tx.wall_clock().await?;
+    let reading = clock.read(tx.wall_clock().await?);
     let removals = tx.removals(&[row.id]).await?;
     let removals: Vec<_> = removals
         .iter()
@@ -59,7 +59,7 @@ pub(super) async fn audit<T: Statements>(
         row,
         layout: Layout::of_row(row),
         removals: union(&removals),
-        rested: clock.rested_until(wall),
+        rested: reading.rested_until(row.reuse_delay()),
         counter,
     };
     pool.audit_ranges(tx, findings).await?;

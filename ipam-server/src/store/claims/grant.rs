@@ -130,7 +130,7 @@ fn hand_over(desk: &mut Desk<'_>, picks: &[(i64, Taken)], books: &mut Books) -> 
         order::note_claim(&mut desk.row, desk.claim, true);
         note_pod(&mut desk.row, desk.claim);
     }
-    let created_at = books.times.now;
+    let created_at = books.now;
     let (mut leases, mut answer) = (Vec::new(), Vec::new());
     for (entry, (pool_id, taken)) in (0..).zip(picks) {
         let Some(ledger) = books.get(*pool_id) else {

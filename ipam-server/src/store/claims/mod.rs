@@ -178,7 +178,7 @@ async fn end_quarantines<T: Statements>(
 }
 
 async fn write<T: Statements>(tx: &mut T, desks: &[Desk<'_>], books: Books) -> Result<()> {
-    let now = books.times.now;
+    let now = books.now;
     let mut changes = books.close();
     let (mut replaced, mut unused) = (Vec::<LeaseRow>::new(), Vec::new());
     for desk in desks {

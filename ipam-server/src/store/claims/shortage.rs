@@ -1,6 +1,7 @@
 //! Why a claim cannot be granted, with the figures that its sender needs. Only read when that happens.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::super::addr::Addr;
 use super::super::books::Books;
@@ -17,7 +18,6 @@ pub(super) async fn exhausted<T: Statements>(
     ask: &Ask,
     books: &mut Books,
 ) -> Answer<Error> {
-    let rest = books.times.rest;
     let (mut reasons, mut next_free) = (Vec::new(), None);
     for listed in &ask.pools {
         let name = &listed.name;
@@ -31,12 +31,9 @@ pub(super) async fn exhausted<T: Statements>(
         }
         let Resting {
             count: cooling,
-            next_free_at,
+            next_free_in,
         } = ledger.resting(tx).await?;
-        if let Some(free_at) = next_free_at {
-            let earliest = next_free.unwrap_or(free_at);
-            next_free = Some(free_at.min(earliest));
-        }
+        next_free = next_free.into_iter().chain(next_free_in).min();
         reasons.push(format!(
             "pool {name:?} is exhausted (size {}, leased {}, cooling {cooling}, quarantined {})",
             pool::count(&ledger.layout.ranges),
@@ -44,10 +41,8 @@ pub(super) async fn exhausted<T: Statements>(
             ledger.counter.quarantined,
         ));
     }
-    let seconds = |free_at: super::super::moment::Moment| {
-        let micros = free_at.0.saturating_sub(rest.0).max(0);
-        micros.unsigned_abs().div_ceil(1_000_000)
-    };
+    let seconds =
+        |time: Duration| u64::try_from(time.as_micros().div_ceil(1_000_000)).unwrap_or(u64::MAX);
     Ok(Error::PoolExhausted {
         entry,
         detail: reasons.join("; "),

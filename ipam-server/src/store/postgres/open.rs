@@ -7,6 +7,8 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
+use super::super::clock::Clock;
+use super::super::moment::Moment;
 use super::hosts::Hosts;
 use super::{CONNECTIONS, Database};
 use crate::error::{Error, Result};
@@ -53,7 +55,8 @@ pub(super) async fn open(url: &str) -> Result<Database> {
         .map_err(|error| {
             Error::unavailable(format!("cannot apply the migrations to {place}: {error}"))
         })?;
-    let service_id: String = sqlx::query_scalar("select id from service")
+    let service = "select id, clock_timestamp() from service";
+    let (service_id, now): (String, Moment) = sqlx::query_as(service)
         .fetch_one(&mut connection)
         .await
         .map_err(|error| {
@@ -78,7 +81,7 @@ pub(super) async fn open(url: &str) -> Result<Database> {
         pool,
         hosts,
         service_id: service_id.into(),
-        clock: Arc::default(),
+        clock: Arc::new(Clock::from(now)),
     })
 }
 

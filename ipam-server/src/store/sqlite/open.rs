@@ -10,7 +10,10 @@ use nix::fcntl::{Flock, FlockArg};
 use sqlx::SqliteConnection;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use time::OffsetDateTime;
 
+use super::super::clock::Clock;
+use super::super::moment::Moment;
 use super::Database;
 use crate::error::{Error, Result};
 
@@ -85,7 +88,7 @@ pub(super) async fn open(url: &str) -> Result<Database> {
         writer,
         readers,
         service_id: service_id.into(),
-        clock: Arc::default(),
+        clock: Arc::new(Clock::from(Moment::from(OffsetDateTime::now_utc()))),
         lock: Arc::new(Mutex::new(Some(lock))),
     })
 }

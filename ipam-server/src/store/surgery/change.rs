@@ -9,9 +9,8 @@ use crate::error::{Error, Result};
 use crate::pool::{Layout, minus};
 use crate::store::Versioned;
 use crate::store::changes::Changes;
-use crate::store::clock::Clock;
+use crate::store::clock::{Clock, Reading};
 use crate::store::database::Database;
-use crate::store::moment::Moment;
 use crate::store::pools::{check_ranges, interval_rows, show, shown};
 use crate::store::retry::{finish, retry};
 use crate::store::rows::{CounterRow, PoolRow};
@@ -125,8 +124,8 @@ async fn apply<T: Statements>(
     if are_alike(&pool, &after)? {
         return Ok(Attempt::Done(pool));
     }
-    let rest = clock.rested_until(tx.wall_clock().await?);
-    let now = time_for(&counter, rest);
+    let reading = clock.read(tx.wall_clock().await?);
+    let now = time_for(&counter, reading.now);
     let layouts = Layouts {
         old: Layout::of_row(&pool),
         new: Layout::of_row(&after),
@@ -136,7 +135,7 @@ async fn apply<T: Statements>(
         if let Some(refused) = refused {
             return Ok(refused);
         }
-        reshape(tx, &after, &layouts, &mut counter, rest).await?;
+        reshape(tx, &after, &layouts, &mut counter, &reading).await?;
     }
     counter.last_at = now;
     tx.write(&Changes::of_counter(counter)).await?;
@@ -169,13 +168,13 @@ async fn refuse<T: Statements>(
     Ok((leases.total > 0).then(|| Attempt::InTheWay(Box::new(leases))))
 }
 
-/// Moves the addresses from the old layout to the new one. `rest`: up to when released addresses have rested.
+/// Moves the addresses from the old layout to the new one.
 async fn reshape<T: Statements>(
     tx: &mut T,
     pool: &PoolRow,
     Layouts { old, new }: &Layouts,
     counter: &mut CounterRow,
-    rest: Moment,
+    reading: &Reading,
 ) -> Result<()> {
     if old.ranges != new.ranges {
         let ranges = interval_rows(pool.id, &new.ranges);
@@ -191,7 +190,7 @@ async fn reshape<T: Statements>(
         pool,
         counter,
         &minus(&new.leasable, &old.leasable),
-        rest,
+        reading.rested_until(pool.reuse_delay()),
     )
     .await
 }

@@ -52,7 +52,7 @@ async fn mark<T: Statements>(
         let leases = all_leases(tx, pool, &counter).await?;
         return Ok(Attempt::InTheWay(Box::new(leases)));
     }
-    let now = time_for(&counter, clock.rested_until(tx.wall_clock().await?));
+    let now = time_for(&counter, clock.read(tx.wall_clock().await?).now);
     let settings = serde_json::to_value(settings_of(&pool)?).map_err(Error::internal)?;
     tx.insert_pool_change(name, now, "delete", &settings)
         .await?;

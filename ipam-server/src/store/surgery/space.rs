@@ -1,7 +1,6 @@
 //! Free space when a pool's addresses change: what is taken out of leasing, and what is put in.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use super::removal::returned_among;
 use crate::error::{Error, Result};
@@ -172,7 +171,7 @@ async fn resting_in<T: Statements>(
     leased: &HashSet<Addr>,
     rest: Moment,
 ) -> Result<Vec<FreeRow>> {
-    let delay = Duration::from_secs(pool.reuse_delay_s.unsigned_abs());
+    let delay = pool.reuse_delay();
     let released = tx
         .released_since(pool.vrf_id, intervals, rest.minus(delay), SINGLE_MAX + 1)
         .await?;

@@ -1,5 +1,10 @@
-//! Time never runs backwards, whatever the wall clock does.
+//! Time never runs backwards, and no rest is cut short, whatever the wall clock does.
 
+use std::time::{Duration, Instant};
+
+use harness::postgres::{shadow_clock, shift_clock};
+use ipam_api::NewPool;
+use ipam_server::Error;
 use ipam_server::store::Store;
 
 use super::conformance;
@@ -47,4 +52,46 @@ async fn times_follow_the_last_one_stored_on_the_pool(store: Store, url: String)
         );
         last = released;
     }
+}
+
+/// Half an hour, which is believed: the address rests on, and no longer than it would have.
+#[tokio::test]
+async fn a_step_ahead_of_the_databases_clock_does_not_end_a_rest() {
+    let Some(url) = harness::postgres::database() else {
+        return;
+    };
+    shadow_clock(&url).await.expect("a clock that can be moved");
+    let store = open(&url).await;
+    let rest = Duration::from_secs(3);
+    let only = NewPool {
+        reuse_delay_s: Some(3),
+        ..without_gateway("only", "10.0.0.1/32")
+    };
+    create(&store, &only).await;
+    lease(&store, "before", "only").await;
+    assert_eq!(release(&store, del("before")).await, 1);
+    let released = Instant::now();
+    shift_clock(&url, 1800).await.expect("it is moved");
+    let next = claim("after", &["only"]);
+    loop {
+        let answers = store.allocate(std::slice::from_ref(&next)).await;
+        match answers.into_iter().next().expect("an answer") {
+            Ok(_) => break,
+            Err(Error::PoolExhausted { retry_after_s, .. }) => {
+                assert!(
+                    retry_after_s.is_some_and(|seconds| seconds <= 3),
+                    "{retry_after_s:?}"
+                );
+            }
+            Err(other) => panic!("{other}"),
+        }
+        assert!(released.elapsed() < rest * 3, "it rests too long");
+        pass(Duration::from_millis(100)).await;
+    }
+    assert!(
+        released.elapsed() >= rest - Duration::from_millis(200),
+        "{:?}",
+        released.elapsed()
+    );
+    audit(&store).await;
 }
