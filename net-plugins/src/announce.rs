@@ -1,7 +1,10 @@
 //! Telling the neighbours about a new address, so that they forget the hardware address of its previous holder.
 
+use std::net::IpAddr;
+
 use cni::Error;
 
+use crate::frame::Port;
 use crate::link::{self, Link};
 use crate::netlink::Netlink;
 use crate::sysctl;
@@ -25,4 +28,13 @@ pub fn now(container: &Netlink, interface: &Link) -> Result<(), Error> {
     link::change(container, interface, "announce", |message| {
         message.address(mac.bytes().to_vec())
     })
+}
+
+/// Announces on the link that the host answers there for `address`, which is not its own: the kernel answers for it, but
+/// announces only its own.
+pub fn answered_for(link: &Link, address: IpAddr) -> Result<(), Error> {
+    match Port::of(link)? {
+        Some(port) => port.announce(link, address),
+        None => Ok(()),
+    }
 }

@@ -12,7 +12,7 @@ use crate::owner::Owner;
 use crate::route::{self, Route};
 use crate::undo::Undo;
 use crate::veth::{self, Pair};
-use crate::{addr, masquerade, neighbour};
+use crate::{addr, announce, masquerade, neighbour};
 
 /// An ADD under way.
 pub(super) struct Attach<'a> {
@@ -131,7 +131,9 @@ impl<'a> Attach<'a> {
                 neighbour::stop_answering_for(host, ip)
             })?;
         }
-        Ok(())
+        // The address may have been on another host a minute ago.
+        announce::answered_for(uplink, ip)?;
+        undo.reached(format!("announce {ip}"))
     }
 
     fn interfaces(&self, pair: &Pair) -> Vec<Interface> {

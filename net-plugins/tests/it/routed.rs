@@ -255,6 +255,41 @@ fn one_pool_spans_hosts_that_answer_for_their_containers_on_the_uplink() {
 }
 
 #[test]
+fn neighbours_of_the_uplink_are_told_that_an_address_has_moved_to_another_host() {
+    if !ready() {
+        return;
+    }
+    let host = Host::new();
+    let (pod, outside) = (host.container(), host.container());
+    cable(&host.net, &outside, "up0");
+    for (namespace, number) in [(&host.net, 251), (&outside, 252)] {
+        namespace.ip(&format!("addr add 10.9.0.{number}/24 dev up0"));
+        namespace.ip(&format!("addr add fd00:9::{number}/64 dev up0 nodad"));
+    }
+    let addresses = ["10.9.0.5", "fd00:9::5"];
+    // As they were on a host that is silent now.
+    for address in addresses {
+        outside.ip(&format!(
+            "neigh add {address} lladdr 02:00:00:00:00:77 dev up0 nud reachable"
+        ));
+    }
+    let conf = with(
+        &conf(json!({"type": "static", "addresses": [
+            {"address": "10.9.0.5/24"}, {"address": "fd00:9::5/64"}
+        ]})),
+        json!({"uplink": "up0"}),
+    );
+    host.call("routed", &pod).add(&conf);
+    let mac = host.net.link("up0")["address"].as_str().unwrap().to_owned();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    for address in addresses {
+        let known = outside.ip(&format!("neigh show {address}"));
+        assert!(known.contains(&mac), "{address}: {known}");
+        assert!(outside.reaches(address), "{address}");
+    }
+}
+
+#[test]
 fn a_late_del_leaves_the_next_holder_of_the_address_reachable() {
     if !ready() {
         return;
