@@ -82,13 +82,13 @@ fn meaning(error: sqlx::Error) -> Error {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
         // Connection exceptions, lack of resources, operator intervention (shutdown, timeouts), lock not available,
-        // read-only (a standby); and after the last try serialization and deadlock.
+        // read-only (a standby), a transaction that idled for too long (this server was stopped in the middle of it); and
+        // after the last try serialization and deadlock.
         sqlx::Error::Database(db) => db.code().is_some_and(|code| {
             ["08", "53", "57", "40"]
                 .iter()
                 .any(|class| code.len() == 5 && code.starts_with(class))
-                || code == "55P03"
-                || code == "25006"
+                || ["55P03", "25006", "25P03"].contains(&code.as_ref())
                 || is_sqlite_passing(&code)
         }),
         _ => false,

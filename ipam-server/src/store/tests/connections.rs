@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, Executor, PgConnection};
 
 use super::{postgres_database, sqlite_database};
+use crate::error::Error;
 use crate::store::changes::Changes;
 use crate::store::database::Database;
 use crate::store::moment::Moment;
 use crate::store::postgres;
+use crate::store::retry::once;
 use crate::store::rows::{AttachmentRow, CounterRow};
 use crate::store::statements::{
     ChangeStatements, HolderStatements, PoolStatements, SpaceStatements,
@@ -89,6 +91,25 @@ async fn a_transaction_that_is_dropped_closes_its_connection_and_one_that_ends_k
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("the connection of the dropped transaction is still there");
+}
+
+/// The server was stopped in the middle of it, say. (Over a unix socket the connection is cut before the reason is read.)
+#[tokio::test]
+async fn a_transaction_that_idled_for_too_long_tells_of_a_database_that_cannot_serve() {
+    let Some((database, _)) = postgres_database().await else {
+        return;
+    };
+    let outcome = once(async {
+        let mut tx = database.begin().await?;
+        let idled = "do $$ begin raise sqlstate '25P03'; end $$";
+        tx.connection().execute(idled).await?;
+        Ok(())
+    });
+    let outcome = outcome.await;
+    assert!(
+        matches!(outcome, Err(Error::Unavailable { .. })),
+        "{outcome:?}"
+    );
 }
 
 #[tokio::test]
