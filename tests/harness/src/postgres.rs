@@ -36,6 +36,11 @@ pub fn database() -> Option<String> {
     }
 }
 
+/// As [`database`], but never on the server of `IPAM_TEST_DATABASE_URL`: for what a proxy in between would change.
+pub fn near_database() -> Option<String> {
+    shared().map(Cluster::database)
+}
+
 /// The log of the server that [`database`] uses; nothing when it is somebody else's.
 pub fn log() -> Option<PathBuf> {
     match given_url() {
