@@ -14,6 +14,7 @@ use super::addr::Addr;
 use super::clock::Times;
 use super::fresh::{Fresh, Lowest};
 use super::moment::Moment;
+use super::resting::Resting;
 use super::rows::{CounterRow, FreeRow, IntervalRow, LeaseRow, PoolRow};
 use super::statements::{Answer, Statements};
 use crate::pool::Layout;
@@ -30,14 +31,6 @@ pub(super) const READ_AHEAD: usize = 1000;
 pub(super) struct Taken {
     pub(super) address: Addr,
     free_at: Moment,
-}
-
-/// What of a pool rests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Resting {
-    pub(super) count: i64,
-    /// Until the first of it has rested.
-    pub(super) next_free_in: Option<Duration>,
 }
 
 /// One pool's books. Its counter's row is locked.
@@ -95,15 +88,7 @@ impl Ledger {
         if let Some(resting) = self.resting {
             return Ok(resting);
         }
-        let rest = self.times.rest;
-        let next_free_at = tx.next_free_at(self.pool.id, rest).await?;
-        // A step ahead of the clock holds `rest` back, but for no longer than addresses rest.
-        let longest = (rest < self.times.clock).then(|| self.pool.reuse_delay());
-        let resting = Resting {
-            count: tx.cooling(self.pool.id, rest).await?,
-            next_free_in: next_free_at
-                .map(|at| at.since(rest).min(longest.unwrap_or(Duration::MAX))),
-        };
+        let resting = Resting::read(tx, &self.pool, self.times).await?;
         self.resting = Some(resting);
         Ok(resting)
     }

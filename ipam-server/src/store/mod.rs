@@ -25,6 +25,7 @@ mod postgres;
 mod reads;
 mod reclaim;
 mod releases;
+mod resting;
 mod retry;
 mod roster;
 mod rows;

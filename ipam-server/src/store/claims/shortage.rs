@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::addr::Addr;
 use super::super::books::Books;
-use super::super::ledger::Resting;
+use super::super::resting::Resting;
 use super::super::statements::{Answer, Statements};
 use super::desk::Ask;
 use crate::error::Error;

@@ -1,3 +1,5 @@
+//! A database whose time can be moved.
+
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 /// Stands before PostgreSQL's own function, whose process nobody can give another time without moving the timers by which
