@@ -30,11 +30,14 @@ pub fn now(container: &Netlink, interface: &Link) -> Result<(), Error> {
     })
 }
 
-/// Announces on the link that the host answers there for `address`, which is not its own: the kernel answers for it, but
-/// announces only its own.
-pub fn answered_for(link: &Link, address: IpAddr) -> Result<(), Error> {
-    match Port::of(link)? {
-        Some(port) => port.announce(link, address),
-        None => Ok(()),
+/// Announces on the link that the host answers there for these addresses, which are not its own: the kernel answers for
+/// them, but announces only its own.
+pub fn answered_for(link: &Link, addresses: impl Iterator<Item = IpAddr>) -> Result<(), Error> {
+    let Some(port) = Port::of(link)? else {
+        return Ok(());
+    };
+    for address in addresses {
+        port.announce(address)?;
     }
+    Ok(())
 }

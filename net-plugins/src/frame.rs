@@ -24,15 +24,16 @@ const TARGET_LINK: [u8; 2] = [2, 1];
 const HOP_LIMIT: u8 = 255;
 
 /// A link of this network namespace, as frames leave through it.
-pub(crate) struct Port {
-    link: LinkAddr,
+pub(crate) struct Port<'a> {
+    link: &'a Link,
+    address: LinkAddr,
     mac: Mac,
     link_local: Option<Ipv6Addr>,
 }
 
-impl Port {
+impl<'a> Port<'a> {
     /// None when the link is not Ethernet.
-    pub(crate) fn of(link: &Link) -> Result<Option<Self>, Error> {
+    pub(crate) fn of(link: &'a Link) -> Result<Option<Self>, Error> {
         let (mut found, mut link_local) = (None, None);
         let entries = getifaddrs().map_err(|errno| failure(link, errno))?;
         let of_link = entries.filter(|entry| entry.interface_name == link.name);
@@ -41,8 +42,9 @@ impl Port {
             let v6 = address.as_sockaddr_in6().map(|address| address.ip());
             link_local = link_local.or(v6.filter(Ipv6Addr::is_unicast_link_local));
         }
-        Ok(found.zip(link.mac).map(|(found, mac)| Self {
-            link: found,
+        Ok(found.zip(link.mac).map(|(address, mac)| Self {
+            link,
+            address,
             mac,
             link_local,
         }))
@@ -50,16 +52,16 @@ impl Port {
 
     /// Says that what is for `address` is to be sent here. A link that is down says nothing, nor does one without a
     /// link-local address of an IPv6 one: nobody would hear it.
-    pub(crate) fn announce(&self, link: &Link, address: IpAddr) -> Result<(), Error> {
+    pub(crate) fn announce(&self, address: IpAddr) -> Result<(), Error> {
         let frame = match (address, self.link_local) {
             (IpAddr::V4(address), _) => arp(self.mac, address),
             (IpAddr::V6(address), Some(from)) => advertisement(self.mac, from, address),
             (IpAddr::V6(_), None) => return Ok(()),
         };
-        let frame = frame.map_err(|why| failure(link, why))?;
+        let frame = frame.map_err(|why| failure(self.link, why))?;
         match self.send(&frame) {
             Ok(()) | Err(Errno::ENETDOWN) => Ok(()),
-            Err(errno) => Err(failure(link, errno)),
+            Err(errno) => Err(failure(self.link, errno)),
         }
     }
 
@@ -71,7 +73,7 @@ impl Port {
             SockFlag::SOCK_CLOEXEC,
             None,
         )?;
-        bind(socket.as_raw_fd(), &self.link)?;
+        bind(socket.as_raw_fd(), &self.address)?;
         send(socket.as_raw_fd(), frame, MsgFlags::empty()).map(|_| ())
     }
 }

@@ -51,8 +51,13 @@ impl<'a> Attach<'a> {
             undo.push("remove masquerading", move || masquerade::tear_down(owner))?;
         }
         // Last: from here on the neighbours of the uplink send what is for the container.
-        for planned in &plan {
-            self.answer(planned.address, undo)?;
+        if let Some(uplink) = self.uplink {
+            for planned in &plan {
+                self.answer(uplink, planned.address, undo)?;
+            }
+            // They may have been on another host a minute ago.
+            announce::answered_for(uplink, plan.iter().map(|planned| planned.address.ip()))?;
+            undo.reached("announce the addresses on the uplink")?;
         }
         result.interfaces = self.interfaces(&pair);
         if let Some(dns) = &self.conf.dns {
@@ -120,10 +125,7 @@ impl<'a> Attach<'a> {
         undo.reached(format!("add the host's route to {}", planned.address.ip()))
     }
 
-    fn answer(&self, address: IpNetwork, undo: &mut Undo<'a>) -> Result<(), Error> {
-        let Some(uplink) = self.uplink else {
-            return Ok(());
-        };
+    fn answer(&self, uplink: &Link, address: IpNetwork, undo: &mut Undo<'a>) -> Result<(), Error> {
         let (host, ip) = (self.host, address.ip());
         neighbour::prepare(host, uplink, address.is_ipv4())?;
         if neighbour::answer_for(host, uplink, ip)? {
@@ -131,9 +133,7 @@ impl<'a> Attach<'a> {
                 neighbour::stop_answering_for(host, ip)
             })?;
         }
-        // The address may have been on another host a minute ago.
-        announce::answered_for(uplink, ip)?;
-        undo.reached(format!("announce {ip}"))
+        Ok(())
     }
 
     fn interfaces(&self, pair: &Pair) -> Vec<Interface> {
