@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use harness::rest::{Answer, Rest};
 use history::{Claim, Collect, Event, Grant, Outcome, Release, Verb};
-use ipam_api::{Code, Entry, GcRequest, Leases, Problem, ReleaseRequest};
+use ipam_api::{Code, Entry, GcRequest, Leases, Problem, ReleaseRequest, SERVICE_ID_HEADER};
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::Value;
@@ -226,6 +226,7 @@ impl Caller {
         let rest = &self.servers[server];
         let request = (rest.request(Method::POST, path))
             .header(HEADER, mishap.header())
+            .header(SERVICE_ID_HEADER, &self.service)
             .timeout(self.patience)
             .json(body);
         let invoked = self.record.now();
@@ -249,7 +250,7 @@ impl Caller {
     }
 
     fn outcome(&self, answer: &Answer, done: impl FnOnce(&Value) -> Option<Outcome>) -> Outcome {
-        let is_ours = answer.header("ipam-service-id") == Some(&self.service);
+        let is_ours = answer.header(SERVICE_ID_HEADER) == Some(&self.service);
         match answer.status {
             // As a plugin does: another service's answer is none of ours, and nothing was done here.
             _ if !is_ours => Outcome::Refused(Code::WrongService),

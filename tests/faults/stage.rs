@@ -54,7 +54,10 @@ impl Stage {
             seed,
             record: Arc::clone(record),
             wires: servers.iter().enumerate().map(wire).collect(),
-            service: ready.header("ipam-service-id").expect("an id").to_owned(),
+            service: ready
+                .header(ipam_api::SERVICE_ID_HEADER)
+                .expect("an id")
+                .to_owned(),
             _stranger: stranger,
         }
     }

@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use ipam_api::SERVICE_ID_HEADER;
+
 use crate::dice::Dice;
 use crate::record::Record;
 
@@ -36,6 +38,8 @@ pub(crate) enum Mishap {
     Twice(Duration),
     /// Another service gets it.
     Elsewhere,
+    /// Another service gets it, and is told that it is not meant for it.
+    Astray,
 }
 
 impl Mishap {
@@ -47,6 +51,7 @@ impl Mishap {
             3 => Self::Late(dice.millis(5..700)),
             4 => Self::Twice(dice.millis(0..700)),
             5 => Self::Elsewhere,
+            6 => Self::Astray,
             _ => Self::None,
         }
     }
@@ -60,6 +65,7 @@ impl Mishap {
             Self::Late(_) => "request held up",
             Self::Twice(_) => "request sent twice",
             Self::Elsewhere => "another service",
+            Self::Astray => "another service, which can tell",
         }
     }
 
@@ -88,6 +94,7 @@ impl Mishap {
             Self::Late(time),
             Self::Twice(time),
             Self::Elsewhere,
+            Self::Astray,
         ];
         all.into_iter().find(|mishap| mishap.name() == name)
     }
@@ -224,12 +231,31 @@ impl Shared {
                 relay(&self.server, request, client)
             }
             Mishap::Elsewhere => relay(&self.stranger, &without_service(request), client),
+            Mishap::Astray => self.mislead(client, request),
             Mishap::None => relay(&self.server, request, client),
         }
     }
 }
 
 impl Shared {
+    /// A request that names its service is refused by every other: what that grants nobody holds.
+    fn mislead(&self, client: &mut TcpStream, request: &[u8]) -> bool {
+        let Some(answer) = forward(&self.stranger, request) else {
+            return false;
+        };
+        let refusal: &[u8] = b"\"wrong_service\"";
+        let is_refused = answer.windows(refusal.len()).any(|part| part == refusal);
+        if let Some(meant) = header(request, SERVICE_ID_HEADER)
+            && !is_refused
+        {
+            let answer = String::from_utf8_lossy(&answer);
+            self.record.complain(format!(
+                "a request meant for service {meant} was served by another: {answer}"
+            ));
+        }
+        client.write_all(&answer).is_ok()
+    }
+
     fn send_again(self: &Arc<Self>, request: &[u8], after: Duration) {
         let (shared, request) = (Arc::clone(self), request.to_vec());
         self.under_way.fetch_add(1, Ordering::SeqCst);
@@ -257,7 +283,8 @@ impl Drop for UnderWay<'_> {
 /// The request without the service that it is meant for: a server that does not look at that is the worst stranger.
 fn without_service(request: &[u8]) -> Vec<u8> {
     let mut request = request.to_vec();
-    let name = b"ipam-service-id:";
+    let name = format!("{SERVICE_ID_HEADER}:");
+    let name = name.as_bytes();
     let found = (request.windows(name.len())).position(|it| it.eq_ignore_ascii_case(name));
     if let Some(at) = found {
         request[at] = b'x';
