@@ -1,7 +1,7 @@
 //! Lives of containers against the real server: restarts, two nodes, outages.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use harness::server::Server;
 use serde_json::{Value, json};
@@ -75,6 +75,58 @@ fn a_pod_whose_sandbox_fails_again_and_again_does_not_drain_its_pool() {
         }
     }
     // What a killed attempt had sent may have arrived after the DEL: that was refused.
+    assert!(leases(&server).is_empty(), "{:?}", leases(&server));
+}
+
+/// Its first network has addresses, its second never has: multus takes the first back each time.
+#[test]
+fn a_pod_whose_second_network_fails_again_and_again_drains_neither() {
+    let server = Server::sqlite().unwrap();
+    for (name, subnet) in [("v4", "10.0.0.0/29"), ("full", "10.0.1.0/30")] {
+        let pool = json!({"name": name, "subnet": subnet, "reuse_delay_s": 0});
+        server.rest().post("/v1/pools", &pool).unwrap().expect(201);
+    }
+    let node = Node::new("n1");
+    let first = node.network("1.1.0", &json!(server.url()), &json!(["v4"]));
+    let mut second = node.network("1.1.0", &json!(server.url()), &json!(["full"]));
+    second["name"] = json!("second");
+    node.run("ADD", "holder", &second).success();
+    for attempt in 0..20 {
+        let id = format!("sandbox-{attempt}");
+        node.run("ADD", &id, &first).success();
+        node.run("ADD", &id, &second).fails(100, "full");
+        for config in [&second, &first] {
+            node.run("DEL", &id, config).success();
+        }
+    }
+    let holders: Vec<_> = leases(&server).into_iter().map(|(_, c, _)| c).collect();
+    assert_eq!(holders, ["holder"]);
+}
+
+/// Each attempt's address rests, faster than the pool can bear: it is told so, and goes on when the first has rested.
+#[test]
+fn a_sandbox_that_fails_faster_than_addresses_rest_waits_for_them_and_loses_none() {
+    let server = Server::sqlite().unwrap();
+    let pool = json!({"name": "v4", "subnet": "10.0.0.0/29", "reuse_delay_s": 3});
+    server.rest().post("/v1/pools", &pool).unwrap().expect(201);
+    let node = Node::new("n1");
+    let config = node.network("1.1.0", &json!(server.url()), &json!(["v4"]));
+    let (mut served, mut told) = (0, 0);
+    let end = Instant::now() + Duration::from_secs(60);
+    while served < 12 {
+        assert!(Instant::now() < end, "{served} served, {told} told to wait");
+        let id = format!("sandbox-{served}-{told}");
+        let outcome = node.run("ADD", &id, &config);
+        if outcome.exit == Some(0) {
+            served += 1;
+        } else {
+            outcome.fails(100, "cooling");
+            told += 1;
+            thread::sleep(Duration::from_millis(100));
+        }
+        node.run("DEL", &id, &config).success();
+    }
+    assert!(told > 0, "five addresses were enough: nothing was shown");
     assert!(leases(&server).is_empty(), "{:?}", leases(&server));
 }
 

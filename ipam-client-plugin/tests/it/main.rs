@@ -12,4 +12,5 @@ mod services;
 mod spool;
 mod status;
 mod tls;
+mod tokens;
 mod versions;

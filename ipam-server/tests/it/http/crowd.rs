@@ -50,6 +50,51 @@ async fn six_hundred_pods_at_once_get_the_last_address_each_before_any_plugin_gi
     .await;
 }
 
+/// After so long kubelet gives a sandbox up, and begins again with nothing.
+const KUBELET_PATIENCE: Duration = Duration::from_secs(240);
+const MANY_PODS: usize = 128;
+const NETWORKS: usize = 16;
+
+/// Each pod's networks one after the other, as multus attaches them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_pods_on_sixteen_networks_each_start_long_before_kubelet_gives_up() {
+    everywhere(async |server| {
+        for network in 0..NETWORKS {
+            let pool = json!({
+                "name": format!("net-{network}"), "subnet": format!("10.{network}.0.0/24"),
+                "ranges": [{ "first": format!("10.{network}.0.2"), "last": format!("10.{network}.0.129") }],
+            });
+            server.post("/v1/pools", pool).await.expect(201);
+        }
+        let start = Instant::now();
+        let pods = (0..MANY_PODS).map(|pod| {
+            let rest = (**server).clone();
+            tokio::spawn(async move {
+                for network in 0..NETWORKS {
+                    let name = format!("net-{network}");
+                    let mut claim = claim("", &name);
+                    claim["attachment"] =
+                        attachment(&format!("node-{}", pod % NODES), &format!("pod-{pod}"));
+                    claim["attachment"]["network"] = json!(name);
+                    claim["attachment"]["ifname"] = json!(format!("net{network}"));
+                    rest.post("/v1/leases", claim).await.expect(201);
+                }
+                start.elapsed()
+            })
+        });
+        for pod in pods.collect::<Vec<_>>() {
+            let took = pod.await.expect("it is served");
+            assert!(took < KUBELET_PATIENCE / 4, "one waited for {took:?}");
+        }
+        for network in 0..NETWORKS {
+            let pool = server.get(&format!("/v1/pools/net-{network}")).await;
+            let usage = &pool.expect(200)["usage"];
+            assert_eq!((&usage["leased"], &usage["free"]), (&json!(MANY_PODS), &json!(0)));
+        }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pools_usage_tells_at_every_step_how_near_its_end_is() {
     everywhere(async |server| {

@@ -1,6 +1,6 @@
 //! Claims: entries, families, fallback, idempotence.
 
-use ipam_api::{Attachment, Claim, Pod};
+use ipam_api::{Attachment, Claim};
 use ipam_server::Error;
 use ipam_server::store::Store;
 
@@ -22,7 +22,6 @@ conformance!(
     a_replacement_that_fails_leaves_what_was_held,
     the_same_claim_in_a_newer_boot_keeps_its_addresses,
     a_claim_after_its_release_is_a_new_lease,
-    the_pod_is_recorded_on_the_lease,
     an_unknown_pool_anywhere_fails_the_claim,
 );
 
@@ -286,32 +285,6 @@ async fn a_claim_after_its_release_is_a_new_lease(store: Store) {
         store.release_lease(&first.leases[0].id).await,
         Error::LeaseNotFound(_)
     );
-}
-
-async fn the_pod_is_recorded_on_the_lease(store: Store) {
-    create(&store, &pool("a", "10.0.0.0/24")).await;
-    let pod = Pod {
-        namespace: Some("shop".to_owned()),
-        name: Some("web-0".to_owned()),
-        uid: Some("7f".to_owned()),
-    };
-    let asked = Claim {
-        pod: Some(pod.clone()),
-        ..claim("c1", &["a"])
-    };
-    let granted = grant(&store, &asked).await;
-    assert_eq!(granted.leases[0].pod, pod);
-    let again = grant(&store, &claim("c1", &["a"])).await;
-    assert_eq!(again.leases[0].pod, pod, "what was told once stays");
-    let address = granted.leases[0].address.ip();
-    release(&store, del("c1")).await;
-    let past = store
-        .history("default", address, None, &first_page(1))
-        .await;
-    assert_eq!(past.expect("a history").items[0].pod, pod);
-    // The next sandbox of this attachment may be another pod's.
-    let next = grant(&store, &claim("c1", &["a"])).await;
-    assert_eq!(next.leases[0].pod, Pod::default());
 }
 
 async fn an_unknown_pool_anywhere_fails_the_claim(store: Store) {

@@ -18,6 +18,7 @@ mod lists;
 mod nodes;
 mod opening;
 mod order;
+mod pods;
 mod pools;
 mod reclaim;
 mod releases;

@@ -15,6 +15,7 @@ conformance!(
     a_node_is_shown_with_its_machine_and_boot,
     a_dry_run_lists_what_it_would_free_and_frees_nothing,
     a_node_that_is_forgotten_holds_nothing_and_may_be_another_machine,
+    what_a_dead_node_held_of_a_full_pool_another_node_gets_once_it_is_forgotten,
     what_was_spooled_on_a_forgotten_node_frees_nothing_of_the_next_one,
     a_node_that_never_told_its_machine_can_be_forgotten,
     a_node_with_more_than_a_page_of_leases_is_forgotten,
@@ -100,6 +101,31 @@ async fn a_node_that_is_forgotten_holds_nothing_and_may_be_another_machine(store
         past.expect("a history").items[0].reason.as_deref(),
         Some("forgotten")
     );
+}
+
+async fn what_a_dead_node_held_of_a_full_pool_another_node_gets_once_it_is_forgotten(store: Store) {
+    create(&store, &pool("a", "10.0.0.0/29")).await;
+    let dead: Vec<_> = (0..5)
+        .map(|n| from("dead", "dead", &format!("c{n}")))
+        .collect();
+    let mut held = Vec::new();
+    for claim in &dead {
+        held.extend(addresses(&grant(&store, claim).await.leases));
+    }
+    let refused = allocate(&store, &from("n2", "n2", "c0")).await;
+    assert_refused!(refused, Error::PoolExhausted { .. });
+    let shown = store.node("default", "dead").await.expect("a node");
+    assert_eq!(shown.leases, 5, "an admin sees who has them all");
+    let freed = store.forget_node("default", "dead").await;
+    assert_eq!(freed.expect("forgotten"), 5);
+    let mut got = Vec::new();
+    for n in 0..5 {
+        let granted = grant(&store, &from("n2", "n2", &format!("c{n}"))).await;
+        got.extend(addresses(&granted.leases));
+    }
+    held.sort_unstable();
+    got.sort_unstable();
+    assert_eq!(got, held);
 }
 
 async fn what_was_spooled_on_a_forgotten_node_frees_nothing_of_the_next_one(store: Store) {
