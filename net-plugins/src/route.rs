@@ -11,12 +11,15 @@ use rtnetlink::packet_core::{
 };
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::route::{
-    RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
+    RouteScope, RouteType,
 };
 use rtnetlink::{Handle, RouteMessageBuilder};
 
 use crate::link::Link;
 use crate::netlink::Netlink;
+
+const MAIN: u8 = RouteHeader::RT_TABLE_MAIN;
 
 /// A route over a link. What is absent is the kernel's default.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +61,15 @@ impl Route {
             mtu: None,
             advmss: None,
         }
+    }
+
+    /// Whether a route that was found leads where `wanted` does, in the same table and by the same next hop.
+    fn leads_as(&self, wanted: &Route) -> bool {
+        let table = wanted.table.unwrap_or(MAIN.into());
+        let (dst, theirs) = (self.dst, wanted.dst);
+        (dst.network(), dst.prefix()) == (theirs.network(), theirs.prefix())
+            && self.gw == wanted.gw
+            && self.table == Some(table)
     }
 
     fn message(&self, link: &Link) -> RouteMessage {
@@ -176,12 +188,19 @@ fn ip(address: &RouteAddress) -> Option<IpAddr> {
     }
 }
 
-/// Adds a route over `link` and says whether it is new.
-pub fn ensure(netlink: &Netlink, link: &Link, route: &Route) -> Result<bool, Error> {
+/// Adds a route over `link`, unless it is there. One to the same destination over another link does not stand for it: a
+/// container may be on one network twice.
+pub fn ensure(netlink: &Netlink, link: &Link, route: &Route) -> Result<(), Error> {
     let request = netlink.handle().route().add(route.message(link));
     match netlink.wait(request.execute()) {
-        Ok(()) => Ok(true),
-        Err(failure) if failure.is(Errno::EEXIST) => Ok(false),
+        Ok(()) => Ok(()),
+        Err(failure) if failure.is(Errno::EEXIST) => {
+            let routes = list(netlink, link)?;
+            match routes.iter().any(|found| found.leads_as(route)) {
+                true => Ok(()),
+                false => add(netlink, link, route),
+            }
+        }
         Err(failure) => Err(failure.during(describe(netlink, link, route, "add"))),
     }
 }
@@ -261,7 +280,7 @@ pub fn default_link(netlink: &Netlink) -> Result<Option<u32>, Error> {
         let main = (messages.iter()).filter(|m| {
             m.header.destination_prefix_length == 0
                 && m.header.kind == RouteType::Unicast
-                && m.header.table == rtnetlink::packet_route::route::RouteHeader::RT_TABLE_MAIN
+                && m.header.table == MAIN
         });
         let oif = |m: &RouteMessage| {
             m.attributes.iter().find_map(|a| match a {

@@ -167,7 +167,21 @@ fn two_networks_are_attached_at_once_and_one_of_them_is_the_way_out() {
 }
 
 #[test]
-fn a_container_is_on_one_network_twice() {
+fn a_container_is_on_one_bridged_network_twice() {
+    twice(&json!({ "type": "bridge", "bridge": "br0" }));
+}
+
+#[test]
+fn a_container_is_on_one_macvlan_network_twice() {
+    twice(&json!({ "type": "macvlan", "master": "up0" }));
+}
+
+#[test]
+fn a_container_is_on_one_routed_network_twice() {
+    twice(&json!({ "type": "routed" }));
+}
+
+fn twice(plugin: &Value) {
     if !ready() {
         return;
     }
@@ -176,12 +190,8 @@ fn a_container_is_on_one_network_twice() {
         "name": "front-v6", "subnet": "fd00:1::/64", "gateway": "fd00:1::1",
         "routes": [{ "dst": "::/0", "gw": "fd00:1::1" }]
     }));
-    let plugins = [network(
-        &host,
-        "front",
-        json!({ "type": "bridge", "bridge": "br0" }),
-        json!({ "pools": ["front", "front-v6"] }),
-    )];
+    let pools = json!({ "pools": ["front", "front-v6"] });
+    let plugins = [network(&host, "front", plugin.clone(), pools)];
     host.node.add_container("one").expect("a namespace");
     let mut both = ["eth0", "net1"].map(|name| Attachment::new(&host, &plugins, "one", name));
 
