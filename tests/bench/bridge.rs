@@ -104,13 +104,7 @@ fn compare(masquerade: bool, ours: Times, peer: Times, bare: f64) -> [Row; 2] {
     );
     [
         row(ids[0], "ADD", ours.add, peer.add, String::new()),
-        row(
-            ids[1],
-            "DEL",
-            (ours.del - bare).max(0.0),
-            peer.del - bare,
-            note,
-        ),
+        row(ids[1], "DEL", ours.del - bare, peer.del - bare, note),
     ]
 }
 

@@ -1,5 +1,6 @@
 //! The exact fit: as many pods as there are addresses, on ten nodes at once, and all of them gone again.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use crate::cpu;
 use crate::lab::Lab;
 use crate::node::{self, Node, Order};
-use crate::plugin::{Container, Plugin};
+use crate::plugin::{self, Container, Plugin};
 use crate::row::{Goal, Row};
 use crate::samples::Samples;
 use crate::service::Service;
@@ -42,6 +43,8 @@ enum Step {
 /// What came of it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Outcome {
+    /// What those got that were served.
+    addresses: Vec<String>,
     /// What the plugins that failed said.
     failures: Vec<String>,
     /// The plugins' processor time, in seconds.
@@ -51,6 +54,7 @@ pub(crate) struct Outcome {
 /// One verb for all pods.
 struct Wave {
     took: Duration,
+    addresses: Vec<String>,
     failures: usize,
     /// The part of the processor time that server and database used.
     share: f64,
@@ -64,7 +68,7 @@ pub(crate) fn run(lab: &Lab) -> Result<Vec<Row>> {
     let nodes = (0..NODES).map(|number| Node::new(&format!("node-{number}")));
     let mut nodes = nodes.collect::<Result<Vec<_>>>()?;
     wave(lab, &service, &mut nodes, Step::Prepare)?;
-    let [mut took, mut share] = [const { Samples::EMPTY }; 2];
+    let [mut took, mut gone, mut share] = [const { Samples::EMPTY }; 3];
     let (mut failures, mut free) = (0, 0);
     let rounds = lab.amount(1, 5);
     for round in 1..=rounds {
@@ -73,16 +77,27 @@ pub(crate) fn run(lab: &Lab) -> Result<Vec<Row>> {
         took.push(come.took.as_secs_f64());
         share.push(come.share);
         failures += come.failures;
-        free += service.pool(POOL)?.usage.free;
+        let usage = service.pool(POOL)?.usage;
+        free += usage.free;
+        let distinct: BTreeSet<_> = come.addresses.iter().collect();
+        ensure!(
+            distinct.len() == come.addresses.len() && distinct.len() as u64 == usage.leased,
+            "{} pods got {} addresses, and {} are leased",
+            come.addresses.len(),
+            distinct.len(),
+            usage.leased
+        );
         let go = wave(lab, &service, &mut nodes, Step::Del)?;
         failures += go.failures;
+        gone.push(go.took.as_secs_f64());
         let leased = service.pool(POOL)?.usage.leased;
         ensure!(leased == 0, "{leased} leases are left");
         service.check_books()?;
     }
     let share = format!(
-        "{:.0} % of the processor time is the service's",
-        share.median() * 100.0
+        "{:.0} % of the processor time is the service's; their DELs take {:.2} s",
+        share.median() * 100.0,
+        gone.median()
     );
     let row = |id, what: &str, unit, ours, goal, note| Row {
         id,
@@ -130,7 +145,7 @@ fn wave(lab: &Lab, service: &Service, nodes: &mut [Node], step: Step) -> Result<
         }))?;
     }
     let outcomes = nodes.iter_mut().map(Node::answer::<Outcome>);
-    let outcomes = outcomes.collect::<Result<Vec<_>>>()?;
+    let mut outcomes = outcomes.collect::<Result<Vec<_>>>()?;
     let took = begin.elapsed();
     let ours = (used()? - before).as_secs_f64();
     let plugins: f64 = outcomes.iter().map(|outcome| outcome.cpu_s).sum();
@@ -144,9 +159,15 @@ fn wave(lab: &Lab, service: &Service, nodes: &mut [Node], step: Step) -> Result<
             failures.len()
         );
     }
+    let failures = failures.len();
+    let addresses = outcomes
+        .iter_mut()
+        .flat_map(|outcome| outcome.addresses.drain(..))
+        .collect();
     Ok(Wave {
         took,
-        failures: failures.len(),
+        addresses,
+        failures,
         share: ours / (ours + plugins),
     })
 }
@@ -165,26 +186,35 @@ impl Share {
     pub(crate) fn take(self) -> Result<Outcome> {
         let before = cpu::of_children()?;
         let names = (0..PODS_PER_NODE).map(|number| format!("pod-{number}"));
-        let failures = match self.step {
+        let (addresses, failures) = match self.step {
             Step::Prepare => {
                 names
                     .map(|name| node::add_netns(&name))
                     .collect::<Result<Vec<_>>>()?;
-                Vec::new()
+                (Vec::new(), Vec::new())
             }
             Step::Add => self.at_once("ADD", names)?,
             Step::Del => self.at_once("DEL", names)?,
         };
         let cpu_s = (cpu::of_children()? - before).as_secs_f64();
-        Ok(Outcome { failures, cpu_s })
+        Ok(Outcome {
+            addresses,
+            failures,
+            cpu_s,
+        })
     }
 
-    /// Starts a verb for every pod, then waits for all of them; answers what those that failed said.
-    fn at_once(self, verb: &str, pods: impl Iterator<Item = String>) -> Result<Vec<String>> {
-        let plugin = Plugin::new(self.network, &self.cni_path, &self.folder)?;
+    /// Starts a verb for every pod, then waits for all of them; answers the addresses of those that got one, and what those
+    /// that failed said.
+    fn at_once(
+        self,
+        verb: &str,
+        pods: impl Iterator<Item = String>,
+    ) -> Result<(Vec<String>, Vec<String>)> {
+        let main = Plugin::new(self.network, &self.cni_path, &self.folder)?;
         let calls = pods.map(|id| {
             let netns = node::netns(&id);
-            plugin.start(
+            main.start(
                 verb,
                 &Container {
                     id: &id,
@@ -194,7 +224,14 @@ impl Share {
             )
         });
         let calls = calls.collect::<Result<Vec<_>>>()?;
-        let failed = calls.into_iter().filter_map(|call| call.finish().err());
-        Ok(failed.map(|error| format!("{error:#}")).collect())
+        let (mut addresses, mut failures) = (Vec::new(), Vec::new());
+        for call in calls {
+            match call.finish() {
+                // A DEL has none.
+                Ok((_, result)) => addresses.extend(plugin::address(&result).map(str::to_owned)),
+                Err(error) => failures.push(format!("{error:#}")),
+            }
+        }
+        Ok((addresses, failures))
     }
 }

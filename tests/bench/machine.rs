@@ -1,9 +1,10 @@
 //! Where and with what the figures were measured.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::lab::Lab;
 
@@ -60,12 +61,28 @@ fn database(lab: &Lab) -> Result<String> {
         "shared_buffers",
         "max_connections",
     ];
-    let mut text = format!("PostgreSQL {}", lab.ask("postgres", "show server_version")?);
+    let version = lab.ask("postgres", "show server_version")?;
+    let folder = lab.ask("postgres", "show data_directory")?;
+    let mut text = format!("PostgreSQL {version} on {}", file_system(&folder)?);
     for setting in settings {
         let value = lab.ask("postgres", &format!("show {setting}"))?;
         text += &format!(", {setting} {value}");
     }
     Ok(text)
+}
+
+/// What a flush means depends on it.
+fn file_system(folder: &str) -> Result<String> {
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    let mounts = mounts.lines().filter_map(|line| {
+        let mut words = line.split(' ').skip(1);
+        Some((words.next()?, words.next()?))
+    });
+    // Of two on one place the later one counts.
+    let here = mounts.filter(|(place, _)| Path::new(folder).starts_with(place));
+    let (_, kind) =
+        (here.max_by_key(|(place, _)| place.len())).context("it is mounted somewhere")?;
+    Ok(kind.to_owned())
 }
 
 /// The version of Debian's package; upstream's binaries do not know theirs.

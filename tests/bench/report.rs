@@ -70,7 +70,11 @@ fn table(machine: &[(&'static str, String)], rows: &[Row]) -> String {
 }
 
 fn markdown(machine: &[(&'static str, String)], rows: &[Row]) -> String {
-    let mut text = String::new();
+    let machine: Vec<_> = machine
+        .iter()
+        .map(|(key, value)| format!("{key}: {value}"))
+        .collect();
+    let mut text = machine.join("; ") + ".\n\n";
     text += "| what | ours | peer | ratio | goal | |\n|---|--:|--:|--:|--:|---|\n";
     for (row, note) in rows.iter().zip(notes(rows)) {
         let [_, what, ours, peer, ratio, goal, met] = cells(row);
@@ -80,11 +84,7 @@ fn markdown(machine: &[(&'static str, String)], rows: &[Row]) -> String {
         };
         text += &format!("| {what}{note} | {ours} | {peer} | {ratio} | {goal} | {met} |\n");
     }
-    let machine: Vec<_> = machine
-        .iter()
-        .map(|(key, value)| format!("{key}: {value}"))
-        .collect();
-    text + "\n" + &machine.join("; ") + ".\n"
+    text
 }
 
 fn notes(rows: &[Row]) -> impl Iterator<Item = &str> {

@@ -135,16 +135,22 @@ async fn come_and_go(store: &Store, first: usize) -> Result<[Duration; 2]> {
     Ok([claimed, begin.elapsed() - claimed])
 }
 
-/// Holds a snapshot open, and another after it.
+/// Holds a snapshot open, and opens the next before it lets it go.
 async fn read(url: String) -> Result<()> {
+    let mut held = snapshot(&url).await?;
     loop {
-        let mut reader = PgConnection::connect(&url).await?;
-        sqlx::raw_sql("begin isolation level repeatable read; select count(*) from lease")
-            .execute(&mut reader)
-            .await?;
         tokio::time::sleep(SNAPSHOT).await;
-        reader.close().await?;
+        let next = snapshot(&url).await?;
+        std::mem::replace(&mut held, next).close().await?;
     }
+}
+
+async fn snapshot(url: &str) -> Result<PgConnection> {
+    let mut reader = PgConnection::connect(url).await?;
+    sqlx::raw_sql("begin isolation level repeatable read; select count(*) from lease")
+        .execute(&mut reader)
+        .await?;
+    Ok(reader)
 }
 
 /// Prunes as the service does, but for a shorter memory.
@@ -207,10 +213,7 @@ async fn drain(url: &str, count: usize) -> Result<(f64, f64)> {
             .into_iter()
             .try_for_each(|answer| answer.map(drop))?;
     }
-    let mut reader = PgConnection::connect(url).await?;
-    sqlx::raw_sql("begin isolation level repeatable read; select count(*) from lease")
-        .execute(&mut reader)
-        .await?;
+    let reader = snapshot(url).await?;
     let mut times = Vec::new();
     for batch in claims.chunks(BATCH) {
         let begin = Instant::now();

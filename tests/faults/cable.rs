@@ -113,10 +113,10 @@ impl Shared {
         if self.calm.load(Ordering::SeqCst) {
             return Mishap::None;
         }
-        let is_commit = kind == b'Q' && payload.windows(6).any(|word| word == b"commit");
+        let is_commit = kind == b'Q' && payload.windows(8).any(|word| word == b"; commit");
         let mut dice = self.dice.lock().unwrap_or_else(PoisonError::into_inner);
         let (mishap, name) = match is_commit {
-            true => match dice.below(150) {
+            true => match dice.below(100) {
                 0 | 1 => (Mishap::CutBeforeCommit, "cut before the commit"),
                 2 | 3 => (Mishap::CutAfterCommit, "cut after the commit"),
                 4 | 5 => (Mishap::Stall(dice.millis(20..300)), "commit held up"),

@@ -109,12 +109,13 @@ async fn slow_down(database: &str) -> Result<(), sqlx::Error> {
     connection.close().await
 }
 
+/// The most that it ever took.
 fn memory_kib(server: &Server) -> u64 {
     let pid = server.pid().expect("it runs");
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
     let words = line.and_then(|line| line.split_whitespace().nth(1));
-    words.and_then(|number| number.parse().ok()).expect("VmRSS")
+    words.and_then(|number| number.parse().ok()).expect("VmHWM")
 }
 
 /// How many claims of so many clients are served in a phase, and how many are told to come again. `rest`: for how long a
@@ -212,7 +213,7 @@ fn ten_times_the_rate_that_a_server_bears_by_clients_that_do_not_wait_costs_no_g
     runtime.block_on(slow_down(&database)).expect("a trigger");
     let (mut peak, mut served, mut asked, mut memory) = (0, 0, 0, 0);
     for round in 0..ROUNDS {
-        peak = peak.max(phase(&server, &format!("peak-{round}"), 2 * SHORT_QUEUE, as_told).0);
+        peak = peak.max(phase(&server, &format!("peak-{round}"), 2 * SHORT_QUEUE, hardly).0);
         let (good, busy) = phase(&server, &format!("soon-{round}"), CROWD, too_soon);
         served = served.max(good);
         asked = asked.max(good + busy);

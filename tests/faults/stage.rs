@@ -29,6 +29,22 @@ const PLUGIN_NODES: usize = 4;
 /// A round that takes longer hangs.
 const LONGEST: Duration = Duration::from_secs(600);
 
+/// What comes to pass in every round of some length, whatever the database.
+const FAULTS: [&str; 12] = [
+    "fault: database: a lease comes to a leased address",
+    "fault: database: a row is refused",
+    "fault: node: reboot",
+    "fault: node: two machines with one name",
+    "fault: plugin: SIGSTOP and SIGCONT",
+    "fault: wire: another service",
+    "fault: wire: another service, which can tell",
+    "fault: wire: cut before the answer",
+    "fault: wire: cut before the request",
+    "fault: wire: cut in the answer",
+    "fault: wire: request held up",
+    "fault: wire: request sent twice",
+];
+
 /// One round's cast.
 pub(crate) struct Stage {
     pub(crate) seed: u64,
@@ -202,6 +218,13 @@ impl Stage {
             violations.len(),
             wrong.join("\n")
         );
+    }
+
+    /// That the faults that every round has came, and these.
+    pub(crate) fn assert_came(&self, faults: &[&str]) {
+        for fault in FAULTS.iter().chain(faults) {
+            assert!(self.record.counted(fault) > 0, "never: {fault}");
+        }
     }
 
     /// The service's own audit of its free space.
