@@ -65,8 +65,12 @@ pub(super) fn set_up(owner: &Owner, addresses: &[IpNetwork]) -> Result<(), Error
 }
 
 pub(super) fn check(owner: &Owner, addresses: &[IpNetwork]) -> Result<(), Error> {
+    // An address that stands alone does not tell its subnet any more, which the rules were made for.
+    let alone = (addresses.iter()).filter(|address| **address == addr::host(address.ip()));
+    let alone: Vec<_> = alone.map(|address| format!(" -d {address} ")).collect();
     for program in PROGRAMS {
-        let wanted = wanted(program, owner, addresses);
+        let mut wanted = wanted(program, owner, addresses);
+        wanted.retain(|rule| !alone.iter().any(|to_itself| rule.contains(to_itself)));
         if wanted.is_empty() {
             continue;
         }

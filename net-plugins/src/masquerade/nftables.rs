@@ -109,15 +109,20 @@ fn deletion(rules: &[FoundRule]) -> Batch {
 }
 
 pub(super) fn check(owner: &Owner, addresses: &[IpNetwork]) -> Result<(), Error> {
-    let found = of(&owner.mark())?.len();
-    let hooked = is_hooked()?;
-    if hooked && found >= addresses.len() {
-        return Ok(());
+    let rules = of(&owner.mark())?;
+    let lacks = |address: &&IpNetwork| !rules.iter().any(|rule| rule.masquerades(**address));
+    let name = TABLE.name;
+    if let Some(address) = addresses.iter().find(lacks) {
+        return Err(Error::internal(format!(
+            "masquerading is broken: table {name:?} has no rule for {address}"
+        )));
     }
-    let (wanted, name) = (addresses.len(), TABLE.name);
-    Err(Error::internal(format!(
-        "masquerading is broken: {found} of {wanted} rules in table {name:?}, {POSTROUTING} intact: {hooked}"
-    )))
+    if !is_hooked()? {
+        return Err(Error::internal(format!(
+            "masquerading is broken: {POSTROUTING} of table {name:?} is not as it was made"
+        )));
+    }
+    Ok(())
 }
 
 pub(super) fn collect(network: &str, valid: &HashSet<String>) -> Result<(), Error> {

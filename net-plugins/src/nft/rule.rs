@@ -58,6 +58,10 @@ pub struct FoundRule {
     pub jumps_to: Option<String>,
     /// The name of the link that it is about, if it looks at one.
     pub came_in_over: Option<String>,
+    /// What it compares fields of the packet with, in its order.
+    compared: Vec<Vec<u8>>,
+    /// Whether it masquerades.
+    masquerades: bool,
     /// How the kernel lists it, to tell whether two rules do the same.
     pub expressions: Vec<u8>,
 }
@@ -198,6 +202,8 @@ impl FoundRule {
             comment: String::new(),
             jumps_to: None,
             came_in_over: None,
+            compared: Vec::new(),
+            masquerades: false,
             expressions: Vec::new(),
         };
         for (kind, value) in read(bytes) {
@@ -212,6 +218,12 @@ impl FoundRule {
         Some(rule)
     }
 
+    /// Whether it masquerades what comes from the address and leaves its subnet.
+    pub(crate) fn masquerades(&self, address: IpNetwork) -> bool {
+        let compares = |ip: IpAddr| self.compared.contains(&octets(&ip));
+        self.masquerades && compares(address.ip()) && compares(address.network())
+    }
+
     fn read_expressions(&mut self, bytes: &[u8]) {
         self.expressions = bytes.to_vec();
         let mut over = false;
@@ -222,10 +234,15 @@ impl FoundRule {
             let data = data.unwrap_or_default();
             match name.as_deref() {
                 Some("meta") => over = inside(data, &[2]) == Some(&META_IIFNAME.to_be_bytes()),
-                Some("cmp") if over => {
-                    self.came_in_over = inside(data, &[3, 1]).map(text);
+                Some("cmp") => {
+                    let value = inside(data, &[3, 1]);
+                    if over {
+                        self.came_in_over = value.map(text);
+                    }
                     over = false;
+                    self.compared.extend(value.map(<[u8]>::to_vec));
                 }
+                Some("masq") => self.masquerades = true,
                 Some("immediate") => self.jumps_to = inside(data, &[2, 2, 2]).map(text),
                 _ => {}
             }

@@ -31,8 +31,6 @@ impl<'a> Attach<'a> {
         let mut result = self.ipam.add(undo)?;
         let subnets: Vec<_> = result.ips.iter().map(|ip| ip.address).collect();
         let plan = plan::make(&mut result, self.keys);
-        ipam::enable_forwarding(self.host, &subnets)?;
-        undo.reached("turn forwarding on")?;
         let wish = veth::Wish {
             ifname: &self.invocation.ifname,
             mac: None,
@@ -42,6 +40,8 @@ impl<'a> Attach<'a> {
         };
         let pair = veth::create(self.host, self.container, &wish, undo)?;
         self.configure_container(&pair.container, &plan, &result, undo)?;
+        ipam::enable_forwarding(self.host, &subnets)?;
+        undo.reached("turn forwarding on")?;
         for planned in &plan {
             self.configure_host(&pair.host, planned, undo)?;
         }

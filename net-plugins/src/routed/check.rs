@@ -52,9 +52,20 @@ fn check_host(host: &Netlink, end: &Link, keys: &Keys, result: &CniResult) -> Re
         let is_it = |found: &route::Route| {
             found.dst == dst && wanted.table.is_none_or(|table| found.table == Some(table))
         };
-        if !routes.iter().any(is_it) {
+        let Some(found) = routes.iter().find(|found| is_it(found)) else {
             return Err(Error::internal(format!(
                 "the host has no route to {dst} over {name}"
+            )));
+        };
+        // A routing daemon picks routes by them.
+        let is_as = |wanted: Option<u32>, found| wanted.is_none() || wanted == found;
+        if !is_as(
+            wanted.protocol.map(u32::from),
+            found.protocol.map(u32::from),
+        ) || !is_as(wanted.priority, found.priority)
+        {
+            return Err(Error::internal(format!(
+                "the host's route to {dst} over {name} has another protocol or metric than the configuration"
             )));
         }
         let next_hop = addr::host(plan::next_hop(ip.address, ip.gateway, keys));

@@ -72,11 +72,13 @@ fn the_default_master_is_the_link_of_the_default_route() {
     let pod = host.container();
     let mut conf = conf(host.host_local(&["10.9.0.0/24"]));
     conf.as_object_mut().unwrap().remove("master");
+    let before = host.snapshot();
     let call = host.call("macvlan", &pod);
     assert_eq!(
         call.fail("ADD", &conf),
         (999, "no default route interface found; ".into())
     );
+    host.assert_like(&before, "after the refusal");
     host.net.ip("route add default via 192.0.2.2");
     let result = call.add(&conf);
     assert!(pod.reaches("10.9.0.9"));
@@ -133,6 +135,7 @@ fn mtu_is_at_most_the_masters() {
     let (host, _neighbour) = network();
     let pod = host.container();
     let conf = conf(host.host_local(&["10.9.0.0/24"]));
+    let before = host.snapshot();
     let call = host.call("macvlan", &pod);
     for mtu in [1401, -1] {
         let told = call.fail("ADD", &with(&conf, json!({"mtu": mtu})));
@@ -144,6 +147,7 @@ fn mtu_is_at_most_the_masters() {
             )
         );
     }
+    host.assert_like(&before, "after the refusals");
     call.add(&with(&conf, json!({"mtu": 1300})));
     assert_eq!(pod.link("eth0")["mtu"], 1300);
 }
@@ -280,7 +284,9 @@ fn an_interface_name_that_is_taken_is_left_alone_also_by_the_del_that_follows() 
     let second = with(&first, json!({"name": "other"}));
     let call = host.call("macvlan", &pod);
     let result = call.add(&first);
+    let before = host.snapshot();
     let told = call.fail("ADD", &second);
+    host.assert_like(&before, "after the refusal");
     assert_eq!(
         told,
         (

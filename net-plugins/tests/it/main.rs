@@ -19,6 +19,7 @@ mod macvlan;
 mod order;
 mod rootless;
 mod routed;
+mod routed_check;
 mod routed_uplink;
 mod settling;
 mod swapped;
