@@ -114,6 +114,12 @@ impl Podman {
         self.run(&args).trim().to_owned()
     }
 
+    /// How many containers are attached to the bridge.
+    fn ports(&self) -> usize {
+        let shown = self.node.run("ip -oneline link show type veth");
+        shown.expect("runs").lines().count()
+    }
+
     /// The address that the container's own `ip` shows.
     #[track_caller]
     fn address_inside(&self, name: &str) -> IpAddr {
@@ -202,8 +208,10 @@ fn podman_containers_have_the_addresses_that_are_leased_to_them(podman: &Podman)
 
     podman.run(&["rm", "--force", "--time", "0", "one"]);
     assert_eq!(podman.leases(), [(wanted, two)]);
+    assert_eq!(podman.ports(), 1);
     podman.run(&["rm", "--force", "--time", "0", "two"]);
     assert_eq!(podman.leases(), []);
+    assert_eq!(podman.ports(), 0);
 }
 
 /// Podman keeps the container's id over stop and start: a release and a newer claim of one attachment.

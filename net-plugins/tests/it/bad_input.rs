@@ -185,6 +185,14 @@ fn the_link_that_a_network_goes_out_by_must_be_there() {
             assert!(told.starts_with(&text), "{plugin}: {told}");
         }
     }
+    let of_a_vlan = json!({"bridge": "a-bridge-name", "vlan": 4000, "isGateway": true});
+    let conf = with(&bridge(host.host_local(&["10.9.0.0/24"])), of_a_vlan);
+    let (code, told) = host.call("bridge", &pod).fail("ADD", &conf);
+    assert_eq!(code, 7, "{told}");
+    assert!(
+        told.contains(r#""a-bridge-name.4000" is too long"#),
+        "{told}"
+    );
     let call = host.call("routed", &pod).ifname("a-name-that-is-too-long");
     let (code, told) = call.fail("ADD", &bridge(host.host_local(&["10.9.0.0/24"])));
     assert_eq!(code, 4, "{told}");
