@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::store::support::*;
 
+const SERVERS: usize = 2;
 const CLIENTS: usize = 8;
 /// Between two claims of a client.
 const PACE: Duration = Duration::from_millis(10);
@@ -24,6 +25,15 @@ const PAUSE_LIMIT: Duration = Duration::from_secs(10);
 
 /// The address that each container was answered; none after its release was.
 type Told = BTreeMap<String, Option<String>>;
+
+/// An answer to a request.
+struct Answered {
+    /// Which server gave it.
+    server: usize,
+    /// When it was asked for.
+    asked_at: Instant,
+    at: Instant,
+}
 
 /// A primary, its standby, and the URL of one database wherever the primary is.
 fn pair() -> Option<(Cluster, Cluster, String)> {
@@ -68,16 +78,21 @@ fn when_the_primary_is_killed_and_the_standby_promoted_no_answered_lease_or_rele
     let Some((primary, standby, url)) = pair() else {
         return;
     };
-    let server = Server::on(&url).expect("a server");
+    let servers: Vec<_> = (0..SERVERS)
+        .map(|_| Server::on(&url).expect("a server"))
+        .collect();
     let pool = json!({ "name": "a", "subnet": "10.0.0.0/16", "reuse_delay_s": 0 });
-    let created = server.rest().post("/v1/pools", &pool).expect("an answer");
+    let created = servers[0]
+        .rest()
+        .post("/v1/pools", &pool)
+        .expect("an answer");
     created.expect(201);
     let (told, answered) = (Mutex::default(), Mutex::default());
     let over = AtomicBool::new(false);
     let lost_at = std::thread::scope(|scope| {
         for number in 0..CLIENTS {
-            let (server, told, answered, over) = (&server, &told, &answered, &over);
-            scope.spawn(move || keep_claiming(number, server.socket_url(), told, answered, over));
+            let (servers, told, answered, over) = (&servers, &told, &answered, &over);
+            scope.spawn(move || keep_claiming(number, servers, told, answered, over));
         }
         std::thread::sleep(Duration::from_secs(1));
         let lost_at = Instant::now();
@@ -87,23 +102,24 @@ fn when_the_primary_is_killed_and_the_standby_promoted_no_answered_lease_or_rele
         over.store(true, Ordering::Relaxed);
         lost_at
     });
-    let answered: Vec<Instant> = answered.into_inner().expect("no panic");
-    let back_at = answered
-        .iter()
-        .filter(|at| **at > lost_at + Duration::from_millis(50))
-        .min();
-    let pause = back_at
-        .expect("claims are served by the standby")
-        .duration_since(lost_at);
+    let answered: Vec<Answered> = answered.into_inner().expect("no panic");
+    let pause_of = |number: usize| {
+        let after = (answered.iter())
+            .filter(|answer| answer.server == number && answer.asked_at > lost_at)
+            .map(|answer| answer.at);
+        let back_at = after.min().expect("claims are served by the standby");
+        back_at.duration_since(lost_at)
+    };
+    let pauses: Vec<_> = (0..SERVERS).map(pause_of).collect();
     let told: Told = told.into_inner().expect("no panic");
     let released = told.values().filter(|address| address.is_none()).count();
     let line = format!(
-        "{} leases were answered, {released} of them released; nothing for {pause:?} after the kill",
+        "{} leases were answered, {released} of them released; nothing for {pauses:?} after the kill",
         told.len()
     );
     let _ = writeln!(std::io::stderr(), "{line}");
     assert!(told.len() > 100 && released > 30, "{line}");
-    assert!(pause < PAUSE_LIMIT, "{line}");
+    assert!(pauses.iter().all(|pause| *pause < PAUSE_LIMIT), "{line}");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let store = open(&url).await;
@@ -190,50 +206,56 @@ fn key_of(container: &str) -> Value {
 /// Claims one container after the other until it is over, and releases every other one; each is tried until it is answered.
 fn keep_claiming(
     number: usize,
-    url: &str,
+    servers: &[Server],
     told: &Mutex<Told>,
-    answered: &Mutex<Vec<Instant>>,
+    answered: &Mutex<Vec<Answered>>,
     over: &AtomicBool,
 ) {
-    let rest = Rest::new(url).expect("a client");
-    let note = |container: &str, address: Option<String>| {
+    let server = number % servers.len();
+    let rest = Rest::new(servers[server].socket_url()).expect("a client");
+    let note = |container: &str, address: Option<String>, asked_at: Instant| {
         let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
         told.insert(container.to_owned(), address);
         let mut answered = answered.lock().unwrap_or_else(PoisonError::into_inner);
-        answered.push(Instant::now());
+        answered.push(Answered {
+            server,
+            asked_at,
+            at: Instant::now(),
+        });
     };
     for n in 0.. {
         let container = format!("c{number}-{n}");
         let claim = json!({ "attachment": key_of(&container), "entries": [{ "pools": ["a"] }] });
-        let Some(answer) = ask(&rest, "/v1/leases", &claim, over) else {
+        let Some((answer, asked_at)) = ask(&rest, "/v1/leases", &claim, over) else {
             return;
         };
         let address = answer["leases"][0]["address"].as_str().expect("an address");
-        note(&container, Some(address.to_owned()));
+        note(&container, Some(address.to_owned()), asked_at);
         std::thread::sleep(PACE);
         if n % 2 == 0 {
             continue;
         }
         let release = json!({ "attachments": [key_of(&container)] });
-        if ask(&rest, "/v1/release", &release, over).is_none() {
+        let Some((_, asked_at)) = ask(&rest, "/v1/release", &release, over) else {
             // It may have been carried out.
             let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
             told.remove(&container);
             return;
-        }
-        note(&container, None);
+        };
+        note(&container, None, asked_at);
     }
 }
 
-/// Asks until there is an answer; none when it is over before.
-fn ask(rest: &Rest, path: &str, body: &Value, over: &AtomicBool) -> Option<Value> {
+/// Asks until there is an answer, and tells with it when it was asked for; none when it is over before.
+fn ask(rest: &Rest, path: &str, body: &Value, over: &AtomicBool) -> Option<(Value, Instant)> {
     while !over.load(Ordering::Relaxed) {
+        let asked_at = Instant::now();
         match rest.post(path, body) {
             Ok(Answer {
                 status: 200 | 201,
                 body,
                 ..
-            }) => return Some(body),
+            }) => return Some((body, asked_at)),
             _ => std::thread::sleep(Duration::from_millis(20)),
         }
     }
