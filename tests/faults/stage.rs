@@ -198,6 +198,10 @@ impl Stage {
             forgotten,
             ..ending::read(rest)
         };
+        for life in &ending.lives {
+            let reason = life.released.as_ref().map_or("nothing yet", |(_, why)| why);
+            self.record.count(&format!("lease: ended by {reason}"));
+        }
         let events = self.record.events();
         let violations = check(&events, &ending);
         let seconds = self.record.now().as_secs();
