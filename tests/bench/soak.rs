@@ -100,11 +100,12 @@ async fn soak(url: &str, verbs: usize) -> Result<Vec<Part>> {
             dead_rows: lab::ask(url, DEAD_ROWS)?.parse()?,
         };
         eprintln!(
-            "soak: part {number} of {PARTS} took {:.0} s, p99 of a batch {:.1} ms, {:.1} MiB, {} dead rows",
+            "soak: part {number} of {PARTS} took {:.0} s, p99 of a batch {:.1} ms, {:.1} MiB, {} dead rows: {}",
             begin.elapsed().as_secs_f64(),
             part.p99,
             part.size,
             part.dead_rows,
+            lab::ask(url, TABLES)?,
         );
         parts.push(part);
     }
@@ -118,6 +119,13 @@ async fn soak(url: &str, verbs: usize) -> Result<Vec<Part>> {
 
 const SIZE: &str = "select sum(pg_total_relation_size(relid)) / 1048576 from pg_stat_user_tables";
 const DEAD_ROWS: &str = "select sum(n_dead_tup) from pg_stat_user_tables";
+
+/// Each table: its rows' and its indexes' KiB, and its dead rows.
+const TABLES: &str = "
+    select string_agg(format('%s %s + %s KiB, %s dead', relname, pg_table_size(relid) / 1024,
+        pg_indexes_size(relid) / 1024, n_dead_tup), '; ' order by relname)
+    from pg_stat_user_tables
+    where relname in ('attachment', 'free_range', 'history', 'lease', 'pool_counter')";
 
 /// A batch is claimed for and released again; how long each took.
 async fn come_and_go(store: &Store, first: usize) -> Result<[Duration; 2]> {
