@@ -220,8 +220,13 @@ impl FoundRule {
 
     /// Whether it masquerades what comes from the address and leaves its subnet.
     pub(crate) fn masquerades(&self, address: IpNetwork) -> bool {
-        let compares = |ip: IpAddr| self.compared.contains(&octets(&ip));
-        self.masquerades && compares(address.ip()) && compares(address.network())
+        let subnet = octets(&address.network());
+        // nft compares no more bytes than the prefix has.
+        let bytes = usize::from(address.prefix().div_ceil(8));
+        let is_subnet = |value: &Vec<u8>| value.len() >= bytes && subnet.starts_with(value);
+        self.masquerades
+            && self.compared.contains(&octets(&address.ip()))
+            && self.compared.iter().any(is_subnet)
     }
 
     fn read_expressions(&mut self, bytes: &[u8]) {
