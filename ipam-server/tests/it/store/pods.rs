@@ -1,6 +1,6 @@
 //! Whose sandbox it is: told, kept, and never what anything is found by.
 
-use ipam_api::{Claim, Pod, ValidAttachment};
+use ipam_api::{Claim, Pod};
 use ipam_server::store::{Releasing, Store};
 
 use super::conformance;
@@ -87,7 +87,6 @@ async fn what_ends_a_pods_old_sandbox_leaves_the_address_of_its_new_one(store: S
     assert_eq!(release(&store, spooled).await, 0);
     // What the runtime of n1 still has.
     let valid = gc_issued("boot-1", 5, &["new"]);
-    assert!((valid.valid.iter()).any(|one: &ValidAttachment| one.container_id == "new"));
     assert_eq!(collect(&store, &valid).await, 0);
     assert_eq!(holders().await, new_ones);
 }
