@@ -13,8 +13,8 @@ use crate::sysctl;
 /// gratuitous ARP, IPv6 by unsolicited neighbour advertisement.
 pub fn enable(container: &Netlink, interface: &Link) -> Result<(), Error> {
     let name = &interface.name;
-    sysctl::write_if_present(container, &format!("ipv4/conf/{name}/arp_notify"), "1")?;
-    sysctl::write_if_present(container, &format!("ipv6/conf/{name}/ndisc_notify"), "1")
+    sysctl::write(container, &format!("ipv4/conf/{name}/arp_notify"), "1")?;
+    sysctl::write(container, &format!("ipv6/conf/{name}/ndisc_notify"), "1")
 }
 
 /// Announces the addresses now: what the kernel sent when the interface came up may have been lost, because a bridge

@@ -81,9 +81,10 @@ pub fn delete_and_release(
     let set_down = |link| link::try_change(place, link, |message| message.down());
     // A link that is gone by now cannot be set down, but deleted.
     let are_down = !links.iter().map(set_down).any(|outcome| outcome.is_err());
-    let silenced = silence();
-    if !are_down || silenced.is_err() {
-        undo::all([delete(), silenced])?;
+    // The links stay while this fails: the routes over them tell the next DEL the addresses.
+    silence()?;
+    if !are_down {
+        delete()?;
         return ipam.call(Command::Del);
     }
     thread::scope(|scope| {

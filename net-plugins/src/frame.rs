@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, bind, send, socket};
 
+use crate::fault;
 use crate::link::Link;
 use crate::mac::Mac;
 
@@ -53,6 +54,7 @@ impl<'a> Port<'a> {
     /// Says that what is for `address` is to be sent here. A link that is down says nothing, nor does one without a
     /// link-local address of an IPv6 one: nobody would hear it.
     pub(crate) fn announce(&self, address: IpAddr) -> Result<(), Error> {
+        fault::point("frame")?;
         let frame = match (address, self.link_local) {
             (IpAddr::V4(address), _) => arp(self.mac, address),
             (IpAddr::V6(address), Some(from)) => advertisement(self.mac, from, address),

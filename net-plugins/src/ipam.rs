@@ -12,7 +12,7 @@ use crate::link::{self, Link};
 use crate::netlink::Netlink;
 use crate::route::{self, Route};
 use crate::undo::Undo;
-use crate::{addr, sysctl};
+use crate::{addr, fault, sysctl};
 
 /// How long an IPAM plugin may take, unless `ipamTimeout` (seconds) says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -75,18 +75,21 @@ impl<'a> Ipam<'a> {
 
     fn start(&self, undo: &mut Undo<'a>) -> Result<Running, Error> {
         let (kind, invocation) = (self.kind, self.invocation);
+        fault::point("ipam")?;
         let running = delegate::start(kind, Command::Add, invocation, self.deadline()?)?;
         undo.push(format!("give back what {kind:?} gave"), move || {
             delegate::call(kind, Command::Del, invocation, Instant::now() + GIVE_BACK)
-        })?;
+        });
         Ok(running)
     }
 
     /// Waits for what was started.
     pub fn take(&self, running: Running) -> Result<CniResult, Error> {
+        fault::point("ipam")?;
         let result = running.result(self.conf)?;
         if result.ips.is_empty() {
-            return Err(Error::internal("IPAM plugin returned missing IP config"));
+            let text = "IPAM plugin returned missing IP config";
+            return Err(Error::internal(text).with_details(format!("plugin {:?}", self.kind)));
         }
         Ok(result)
     }
@@ -97,7 +100,7 @@ impl<'a> Ipam<'a> {
             return;
         }
         let link = interface.clone();
-        undo.note("set the container's interface down", move || {
+        undo.push("set the container's interface down", move || {
             link::change(container, &link, "set down", |message| message.down())
         });
     }
@@ -134,12 +137,12 @@ pub fn gateway(result: &CniResult, v4: bool) -> Option<IpAddr> {
 }
 
 /// Puts the result's addresses and routes on the interface, which is entry `entry` of the result's, and sets it up.
-pub fn configure(
-    container: &Netlink,
+pub fn configure<'a>(
+    container: &'a Netlink,
     interface: &Link,
     entry: u32,
     result: &CniResult,
-    undo: &mut Undo<'_>,
+    undo: &mut Undo<'a>,
 ) -> Result<(), Error> {
     for ip in &result.ips {
         if ip.interface != Some(entry) {
@@ -150,33 +153,34 @@ pub fn configure(
             )));
         }
     }
-    enable_ipv6(container, interface, result)?;
+    enable_ipv6(container, interface, result, undo)?;
     for ip in &result.ips {
         addr::add(container, interface, ip.address)?;
-        undo.reached(format!("add {}", ip.address))?;
     }
     link::set_up(container, interface)?;
-    undo.reached("set the container's interface up")?;
     if gateway(result, false).is_some() {
         settle(container, interface, |_| true)?;
     }
     for wanted in &result.routes {
         route::add(container, interface, &programmed(wanted, result)?)?;
-        undo.reached(format!("add the route to {}", wanted.dst))?;
     }
     Ok(())
 }
 
 /// An interface may have been made with IPv6 switched off (a container runtime's setting for its pods).
-pub fn enable_ipv6(container: &Netlink, interface: &Link, result: &CniResult) -> Result<(), Error> {
+pub fn enable_ipv6<'a>(
+    container: &'a Netlink,
+    interface: &Link,
+    result: &CniResult,
+    undo: &mut Undo<'a>,
+) -> Result<(), Error> {
     if result.ips.iter().all(|ip| ip.address.is_ipv4()) {
         return Ok(());
     }
-    for name in ["lo", &interface.name] {
-        sysctl::write_if_present(container, &format!("ipv6/conf/{name}/disable_ipv6"), "0")?;
-    }
-    let key = format!("ipv6/conf/{}/keep_addr_on_down", interface.name);
-    sysctl::write_if_present(container, &key, "1")
+    sysctl::change(container, "ipv6/conf/lo/disable_ipv6", "0", undo)?;
+    let of_interface = |setting| format!("ipv6/conf/{}/{setting}", interface.name);
+    sysctl::write(container, &of_interface("disable_ipv6"), "0")?;
+    sysctl::write(container, &of_interface("keep_addr_on_down"), "1")
 }
 
 /// The route as the kernel gets it.
@@ -231,23 +235,31 @@ pub fn settle(
         }
         thread::sleep(nap);
         nap = (nap * 2).min(Duration::from_millis(50));
+        fault::again();
     }
 }
 
-/// Turns forwarding on for the families of these addresses. It stays on when the ADD fails: others may rely on it by
-/// then.
-pub fn enable_forwarding(host: &Netlink, addresses: &[IpNetwork]) -> Result<(), Error> {
-    if let Some(address) = addresses.iter().find(|address| address.is_ipv6()) {
-        let key = "ipv6/conf/all/forwarding";
-        if sysctl::read(host, key)?.is_none() {
-            return Err(Error::internal(format!(
-                "the kernel has no IPv6, which {address} needs"
-            )));
-        }
-        sysctl::write(host, key, "1")?;
+/// Turns forwarding on for the families of these addresses. To be the last thing that an ADD does: others may rely on it
+/// as soon as it is on, so that hardly anything may fail after it.
+pub fn enable_forwarding<'a>(
+    host: &'a Netlink,
+    addresses: &[IpNetwork],
+    undo: &mut Undo<'a>,
+) -> Result<(), Error> {
+    let v6 = "ipv6/conf/all/forwarding";
+    let first_v6 = addresses.iter().find(|address| address.is_ipv6());
+    if let Some(address) = first_v6
+        && sysctl::read(host, v6)?.is_none()
+    {
+        return Err(Error::internal(format!(
+            "the kernel has no IPv6, which {address} needs"
+        )));
     }
     if addresses.iter().any(IpNetwork::is_ipv4) {
-        sysctl::write(host, "ipv4/ip_forward", "1")?;
+        sysctl::change(host, "ipv4/ip_forward", "1", undo)?;
     }
-    Ok(())
+    match first_v6 {
+        Some(_) => sysctl::change(host, v6, "1", undo),
+        None => Ok(()),
+    }
 }

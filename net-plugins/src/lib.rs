@@ -9,6 +9,7 @@ pub mod announce;
 pub mod bridge;
 pub mod detach;
 pub mod expect;
+mod fault;
 mod frame;
 pub mod garbage;
 pub mod ipam;

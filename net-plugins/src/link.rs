@@ -22,7 +22,7 @@ pub struct Link {
     pub index: u32,
     /// Its name.
     pub name: String,
-    /// Its hardware address.
+    /// Its hardware address; none as well when it is all zeros, as that of a bridge which lost its last port.
     pub mac: Option<Mac>,
     /// Its MTU in bytes.
     pub mtu: u32,

@@ -34,9 +34,9 @@ impl Mac {
         ]))
     }
 
-    /// The address in a netlink attribute; `None` unless it is an Ethernet one.
+    /// The address in a netlink attribute; `None` unless it is an Ethernet one. All zeros are none.
     pub fn from_bytes(bytes: &[u8]) -> Option<Mac> {
-        bytes.try_into().ok().map(Mac)
+        bytes.try_into().ok().filter(|b| *b != [0; 6]).map(Mac)
     }
 
     /// Its six bytes.

@@ -14,6 +14,7 @@ use rtnetlink::packet_route::route::RouteProtocol;
 use crate::link::Link;
 use crate::netlink::{Failure, Netlink};
 use crate::sysctl;
+use crate::undo::Undo;
 
 /// The mark on the entries of these plugins ("protocol" in `ip neigh`): an administrator's own are not touched.
 const PROTOCOL: u8 = 202;
@@ -35,14 +36,21 @@ pub fn answer_for(host: &Netlink, link: &Link, address: IpAddr) -> Result<bool, 
     }
 }
 
-/// Settings of the link without which it does not answer, or only after a second.
-pub fn prepare(host: &Netlink, link: &Link, v4: bool) -> Result<(), Error> {
+/// Settings of the link without which it does not answer, or only after a second. All containers of the host rely on
+/// them, so that hardly anything may fail after them.
+pub fn enable<'a>(
+    host: &'a Netlink,
+    link: &Link,
+    v4: bool,
+    undo: &mut Undo<'a>,
+) -> Result<(), Error> {
     let name = &link.name;
     let family = if v4 { "ipv4" } else { "ipv6" };
     if !v4 {
-        sysctl::write_if_present(host, &format!("ipv6/conf/{name}/proxy_ndp"), "1")?;
+        sysctl::change(host, &format!("ipv6/conf/{name}/proxy_ndp"), "1", undo)?;
     }
-    sysctl::write_if_present(host, &format!("{family}/neigh/{name}/proxy_delay"), "0")
+    let key = format!("{family}/neigh/{name}/proxy_delay");
+    sysctl::change(host, &key, "0", undo)
 }
 
 /// Stops answering for `address` on any link.

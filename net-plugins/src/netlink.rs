@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use rtnetlink::Handle;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::fault;
 use crate::netns::Netns;
 
 /// The kernel answers at once; a plugin that waits for longer than this has lost a message.
@@ -77,6 +78,7 @@ impl Netlink {
         &self,
         request: impl Future<Output = Result<T, rtnetlink::Error>>,
     ) -> Result<T, Failure> {
+        fault::point("netlink").map_err(|e| Failure::Other(e.msg))?;
         self.runtime.block_on(async {
             match tokio::time::timeout(PATIENCE, request).await {
                 Ok(answer) => answer.map_err(Failure::from),

@@ -15,6 +15,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::statfs::{NSFS_MAGIC, PROC_SUPER_MAGIC, fstatfs};
 
+use crate::fault;
 use crate::netlink::meaning;
 
 /// The namespace of the calling thread.
@@ -121,6 +122,7 @@ impl Netns {
     /// Takes the lock of this namespace, which orders the plugins that change what containers share (a bridge and its
     /// addresses). The lock is on the namespace itself, so that it needs no file and ends with the process.
     pub fn lock(&self) -> Result<Flock<File>, Error> {
+        fault::point("lock")?;
         let file = File::open(&self.path)
             .map_err(|e| Error::io(format!("cannot open {:?}: {e}", self.path)))?;
         Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, e)| {

@@ -103,7 +103,7 @@ impl SpoofCheck {
             return Ok(());
         }
         batch.commit("remove the MAC spoofing check")?;
-        nft::delete_table_if_idle(TABLE, &[PREROUTING], PREROUTING)
+        delete_idle_table()
     }
 
     /// Fails unless frames from `host_name` are checked.
@@ -128,6 +128,12 @@ impl SpoofCheck {
         });
         Ok(rules)
     }
+}
+
+/// Removes what is left when no interface is checked any more: whoever removed the last check may have died before it
+/// came to that.
+pub fn delete_idle_table() -> Result<(), Error> {
+    nft::delete_table_if_idle(TABLE, &[PREROUTING], PREROUTING)
 }
 
 /// Removes the rules about links that do not exist any more.

@@ -50,12 +50,11 @@ pub fn create<'a>(
     let doomed = name.clone();
     undo.push(format!("delete link {name:?}"), move || {
         link::delete_if_exists(host, &doomed).map(drop)
-    })?;
+    });
     let end = link::get(host, &name)?;
     let alias = wish.owner.comment();
     link::change(host, &end, "mark", |message| message.alias(alias))?;
-    sysctl::write_if_present(host, &format!("ipv6/conf/{name}/accept_ra"), "0")?;
-    undo.reached("mark the host's end")?;
+    sysctl::write(host, &format!("ipv6/conf/{name}/accept_ra"), "0")?;
     let container = link::get(container, wish.ifname)?;
     Ok(Pair {
         host: end,

@@ -1,5 +1,5 @@
-//! An ADD that fails after any of its steps leaves neither a lease nor a link, a route, an address or a rule. One that is
-//! killed there leaves none after the DEL.
+//! An ADD that fails at any request to the kernel or to another program leaves neither a lease nor a link, a route, an
+//! address or a rule. One that is killed there leaves none after the DEL.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -43,9 +43,9 @@ fn assert_shown(host: &Host, before: &str, when: &str) {
     assert_eq!(shown(host), before, "{when}");
 }
 
-/// Ends the ADD after its first step, its second, and so on until it succeeds. More than `steps` must come before that.
+/// Ends the ADD at its first point, its second, and so on until it succeeds. At least `points` must come before that.
 #[track_caller]
-fn is_undone(mut plugin: Value, steps: u32, end: End) {
+fn is_undone(mut plugin: Value, points: u32, end: End) {
     if !ready() {
         return;
     }
@@ -65,19 +65,19 @@ fn is_undone(mut plugin: Value, steps: u32, end: End) {
         ("CNI_IFNAME", "eth0"),
     ];
     let variable = match end {
-        End::Failure => "CNI_TEST_FAIL_AFTER_STEP",
-        End::Death => "CNI_TEST_DIE_AFTER_STEP",
+        End::Failure => "CNI_TEST_FAIL_AT",
+        End::Death => "CNI_TEST_DIE_AT",
     };
     let before = shown(&host);
-    for step in 1.. {
-        let number = step.to_string();
+    for point in 1.. {
+        let number = point.to_string();
         let mut ending = variables.to_vec();
         ending.push((variable, &number));
         match runtime.run("ADD", &plugin, &ending) {
             Err(error) => {
-                let told = format!("step {step}: {error}");
+                let told = format!("point {point}: {error}");
                 if end == End::Failure {
-                    let injected = format!("injected failure after step {step} ");
+                    let injected = format!("injected failure at point {point}, ");
                     assert!(told.contains(&injected), "{told}");
                     assert!(!told.contains("cannot "), "the undoing failed: {told}");
                 } else {
@@ -98,7 +98,7 @@ fn is_undone(mut plugin: Value, steps: u32, end: End) {
                 assert_eq!(host.leased("one", "eth0"), held);
                 runtime.run("DEL", &plugin, &variables).expect("DEL");
                 host.assert_empty();
-                assert!(step > steps, "it succeeded after {step} steps");
+                assert!(point > points, "it succeeded at point {point}");
                 return;
             }
         }
@@ -116,32 +116,32 @@ fn put_bridge_back(host: &Host, plugin: &Value) {
 
 #[test]
 fn a_bridge_add_is() {
-    is_undone(bridge(), 12, End::Failure);
+    is_undone(bridge(), 40, End::Failure);
 }
 
 #[test]
 fn a_macvlan_add_is() {
-    is_undone(macvlan(), 5, End::Failure);
+    is_undone(macvlan(), 18, End::Failure);
 }
 
 #[test]
 fn a_routed_add_is() {
-    is_undone(routed(), 12, End::Failure);
+    is_undone(routed(), 35, End::Failure);
 }
 
 #[test]
 fn a_bridge_add_that_was_killed_is() {
-    is_undone(bridge(), 12, End::Death);
+    is_undone(bridge(), 40, End::Death);
 }
 
 #[test]
 fn a_macvlan_add_that_was_killed_is() {
-    is_undone(macvlan(), 5, End::Death);
+    is_undone(macvlan(), 18, End::Death);
 }
 
 #[test]
 fn a_routed_add_that_was_killed_is() {
-    is_undone(routed(), 12, End::Death);
+    is_undone(routed(), 35, End::Death);
 }
 
 fn bridge() -> Value {

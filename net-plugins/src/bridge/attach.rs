@@ -34,10 +34,10 @@ impl<'a> Attach<'a> {
         let early = self.ipam.start_early(undo)?;
         let (bridge, pair) = self.make_links(undo)?;
         port::configure(self.host, &pair.host, self.keys)?;
-        undo.reached("configure the port")?;
         if self.keys.spoof_check {
             self.check_spoofing(&pair, undo)?;
         }
+        let mut gateways = Vec::new();
         let mut gateway_link = None;
         let mut result = CniResult::default();
         if self.ipam.is_configured() {
@@ -47,18 +47,18 @@ impl<'a> Attach<'a> {
             };
             self.ipam
                 .silence_on_undo(self.container, &pair.container, undo);
-            gateway_link = self.address(&bridge, &pair, &mut result, undo)?;
+            gateways = self.settle_gateways(&mut result)?;
+            gateway_link = self.address(&bridge, &pair, &gateways, &result, undo)?;
         } else if !self.keys.leave_down {
             link::set_up(self.container, &pair.container)?;
-            undo.reached("set the container's interface up")?;
         }
         if !self.keys.leave_down {
             port::wait_until_up(self.host, &pair.host)?;
         }
         if self.ipam.is_configured() {
             announce::now(self.container, &pair.container)?;
-            undo.reached("announce the addresses")?;
         }
+        ipam::enable_forwarding(self.host, &gateways, undo)?;
         result.interfaces = self.interfaces(&bridge, &pair, gateway_link);
         if let Some(dns) = &self.conf.dns {
             result.dns = dns.clone();
@@ -78,7 +78,7 @@ impl<'a> Attach<'a> {
                 Some(now) => switch::keep_mac(host, &before, now).map(drop),
                 None => Ok(()),
             }
-        })?;
+        });
         let wish = veth::Wish {
             ifname: &self.invocation.ifname,
             mac: self.keys.mac,
@@ -106,7 +106,8 @@ impl<'a> Attach<'a> {
         SpoofCheck::of(container_id, ifname).set_up(&pair.host.name, mac)?;
         undo.push("remove the MAC spoofing check", move || {
             SpoofCheck::of(container_id, ifname).tear_down()
-        })
+        });
+        Ok(())
     }
 
     /// Everything that has to do with addresses. Returns the link that carries a VLAN's gateway, if there is one.
@@ -114,10 +115,10 @@ impl<'a> Attach<'a> {
         &self,
         bridge: &Link,
         pair: &Pair,
-        result: &mut CniResult,
+        gateways: &[IpNetwork],
+        result: &CniResult,
         undo: &mut Undo<'a>,
     ) -> Result<Option<Link>, Error> {
-        let gateways = self.settle_gateways(result)?;
         self.prepare(&pair.container)?;
         ipam::configure(
             self.container,
@@ -127,16 +128,12 @@ impl<'a> Attach<'a> {
             undo,
         )?;
         let gateway_link =
-            gateway::ensure(self.host, bridge, self.keys, &gateways, &pair.host, undo)?;
-        if self.keys.is_gateway {
-            ipam::enable_forwarding(self.host, &gateways)?;
-            undo.reached("turn forwarding on")?;
-        }
+            gateway::ensure(self.host, bridge, self.keys, gateways, &pair.host, undo)?;
         if let Some(backend) = self.keys.masquerade {
             let addresses: Vec<_> = result.ips.iter().map(|ip| ip.address).collect();
             let owner = self.owner;
             masquerade::set_up(backend, owner, &addresses)?;
-            undo.push("remove masquerading", move || masquerade::tear_down(owner))?;
+            undo.push("remove masquerading", move || masquerade::tear_down(owner));
         }
         Ok(gateway_link)
     }
@@ -174,9 +171,9 @@ impl<'a> Attach<'a> {
             "0"
         };
         let key = |setting: &str| format!("ipv6/conf/{name}/{setting}");
-        sysctl::write_if_present(self.container, &key("accept_dad"), detect)?;
+        sysctl::write(self.container, &key("accept_dad"), detect)?;
         if self.keys.detect_duplicates {
-            sysctl::write_if_present(self.container, &key("enhanced_dad"), "1")?;
+            sysctl::write(self.container, &key("enhanced_dad"), "1")?;
         }
         announce::enable(self.container, interface)
     }

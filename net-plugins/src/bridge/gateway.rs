@@ -75,7 +75,6 @@ fn ensure_vlan_link<'a>(
     };
     // Also one that was found: an ADD that is killed may leave it unfinished.
     connect(host, bridge, keys, &link)?;
-    undo.reached(format!("make {name:?} a port of the VLAN"))?;
     link::get(host, &name)
 }
 
@@ -102,17 +101,20 @@ fn make<'a>(
         Err(failure) if failure.is(Errno::EEXIST) => return link::get(host, name),
         Err(failure) => return Err(failure.during(format!("failed to create link {name:?}"))),
     }
-    let made = link::get(host, name)?;
-    let (bridge, own) = (bridge.index, [made.lower.unwrap_or_default(), port.index]);
-    let back = made.clone();
+    let (bridge, port, doomed) = (bridge.index, port.index, name.to_owned());
+    // By its name: nothing else is known of it if asking for it fails.
     undo.push(format!("delete link {name:?}"), move || {
         let _lock = host.netns().lock()?;
-        match switch::has_ports_besides(host, bridge, &own)? {
+        let Some(made) = link::find(host, &doomed)? else {
+            return Ok(());
+        };
+        let own = [made.lower.unwrap_or_default(), port];
+        match switch::is_in_use_besides(host, bridge, &own)? {
             true => Ok(()),
-            false => link::delete(host, &back),
+            false => link::delete(host, &made),
         }
-    })?;
-    Ok(made)
+    });
+    link::get(host, name)
 }
 
 /// Makes the veth's other end a port of the bridge in the VLAN, and sets both up. What is done already stays.

@@ -14,8 +14,7 @@ use crate::ipam::Ipam;
 use crate::netlink::Netlink;
 use crate::netns::Netns;
 use crate::owner::Owner;
-use crate::spoofcheck::SpoofCheck;
-use crate::undo::Undo;
+use crate::spoofcheck::{self, SpoofCheck};
 use crate::{detach, expect, garbage, link, undo};
 use attach::Attach;
 use keys::Keys;
@@ -49,8 +48,7 @@ impl Plugin for Bridge {
             invocation,
             conf,
         };
-        let mut undo = Undo::new();
-        attach.run(&mut undo).map_err(|error| undo.unwind(error))
+        undo::all_or_nothing(|undo| attach.run(undo))
     }
 
     fn del(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
@@ -59,7 +57,8 @@ impl Plugin for Bridge {
         let done = detach::veth(&host, invocation, conf, &owner, || Ok(()))?;
         let spoof_check = SpoofCheck::of(&owner.container_id, &owner.ifname);
         let spoof_check = spoof_check.tear_down_for(&owner, &host);
-        undo::all([done.link_and_lease, spoof_check, done.masquerade])
+        let table = tidy(invocation, conf);
+        undo::all([done.link_and_lease, spoof_check, done.masquerade, table])
     }
 
     fn check(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
@@ -83,6 +82,15 @@ impl Plugin for Bridge {
 
     fn gc(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
         let ipam = Ipam::of(invocation, conf);
-        garbage::collect(&Netlink::host()?, &ipam, conf, || Ok(()))
+        let collected = garbage::collect(&Netlink::host()?, &ipam, conf, || Ok(()));
+        undo::all([collected, tidy(invocation, conf)])
+    }
+}
+
+/// A network that checks for spoofing leaves no empty table behind.
+fn tidy(invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
+    match Keys::read(conf, invocation) {
+        Ok(keys) if keys.spoof_check => spoofcheck::delete_idle_table(),
+        _ => Ok(()),
     }
 }

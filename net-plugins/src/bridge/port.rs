@@ -11,6 +11,7 @@ use rtnetlink::packet_route::link::{
 use rtnetlink::{LinkBridgePort, LinkBridgeVlan};
 
 use super::keys::Keys;
+use crate::fault;
 use crate::link::{self, Link};
 use crate::netlink::Netlink;
 
@@ -140,5 +141,6 @@ pub(super) fn wait_until_up(host: &Netlink, port: &Link) -> Result<(), Error> {
         thread::sleep(nap);
         waited += nap;
         nap = (nap * 2).min(LONGEST_NAP);
+        fault::again();
     }
 }

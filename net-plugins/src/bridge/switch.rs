@@ -29,24 +29,44 @@ pub(super) fn ensure<'a>(
         set_promiscuous(host, &bridge, true)?;
         let back = bridge.clone();
         undo.push("end promiscuous mode", move || {
-            match has_ports(host, &back)? {
+            match is_in_use(host, &back)? {
                 true => Ok(()),
                 false => set_promiscuous(host, &back, false),
             }
-        })?;
+        });
     }
-    sysctl::write_if_present(host, &format!("ipv6/conf/{}/accept_ra", keys.bridge), "0")?;
+    refuse_advertisements(host, &bridge, undo)?;
     if !bridge.up {
         link::set_up(host, &bridge)?;
         let back = bridge.clone();
         undo.push("set the bridge down again", move || {
-            match has_ports(host, &back)? {
+            match is_in_use(host, &back)? {
                 true => Ok(()),
                 false => link::change(host, &back, "set down", |message| message.down()),
             }
-        })?;
+        });
     }
     Ok(bridge)
+}
+
+/// No container may make itself the host's router.
+fn refuse_advertisements<'a>(
+    host: &'a Netlink,
+    bridge: &Link,
+    undo: &mut Undo<'a>,
+) -> Result<(), Error> {
+    let key = format!("ipv6/conf/{}/accept_ra", bridge.name);
+    if let Some(before) = sysctl::exchange(host, &key, "0")? {
+        let back = bridge.clone();
+        undo.push(
+            format!("set {key} back to {before}"),
+            move || match is_in_use(host, &back)? {
+                true => Ok(()),
+                false => sysctl::write(host, &key, &before),
+            },
+        );
+    }
+    Ok(())
 }
 
 /// Makes the bridge, unless somebody else was faster.
@@ -56,7 +76,7 @@ fn make<'a>(host: &'a Netlink, keys: &'a Keys, undo: &mut Undo<'a>) -> Result<Li
     if is_new {
         undo.push(format!("delete bridge {name:?}"), move || {
             delete_unless_used(host, name)
-        })?;
+        });
     }
     let bridge = link::get(host, name)?;
     if is_new {
@@ -104,21 +124,28 @@ fn set_promiscuous(host: &Netlink, bridge: &Link, on: bool) -> Result<(), Error>
 }
 
 /// Whether any container is attached. Other ADDs join under the host's lock, so that under it the answer stays true.
-fn has_ports(host: &Netlink, bridge: &Link) -> Result<bool, Error> {
-    has_ports_besides(host, bridge.index, &[])
+fn is_in_use(host: &Netlink, bridge: &Link) -> Result<bool, Error> {
+    is_in_use_besides(host, bridge.index, &[])
 }
 
-/// Whether the bridge has other ports than these.
-pub(super) fn has_ports_besides(host: &Netlink, bridge: u32, own: &[u32]) -> Result<bool, Error> {
-    let links = link::list(host)?;
-    let mut ports = links.iter().filter(|link| link.controller == Some(bridge));
-    Ok(ports.any(|port| !own.contains(&port.index)))
+/// Whether containers other than the one with these ports are attached. An uplink, which leads nowhere on this host, relies
+/// on nothing of the bridge.
+pub(super) fn is_in_use_besides(host: &Netlink, bridge: u32, own: &[u32]) -> Result<bool, Error> {
+    let leads_elsewhere = |port: &Link| port.is(&InfoKind::Veth) && port.lower_netns.is_some();
+    let ports = ports(host, bridge)?;
+    Ok((ports.iter()).any(|port| leads_elsewhere(port) && !own.contains(&port.index)))
+}
+
+fn ports(host: &Netlink, bridge: u32) -> Result<Vec<Link>, Error> {
+    let mut links = link::list(host)?;
+    links.retain(|link| link.controller == Some(bridge));
+    Ok(links)
 }
 
 fn delete_unless_used(host: &Netlink, name: &str) -> Result<(), Error> {
     let _lock = host.netns().lock()?;
     match link::find(host, name)? {
-        Some(bridge) if !has_ports(host, &bridge)? => link::delete(host, &bridge),
+        Some(bridge) if ports(host, bridge.index)?.is_empty() => link::delete(host, &bridge),
         _ => Ok(()),
     }
 }
@@ -135,7 +162,7 @@ pub(super) fn first_address(network: IpNetwork) -> Option<IpAddr> {
 /// Puts a gateway's address on the bridge, or on the VLAN's link.
 ///
 /// A second IPv4 address, or an IPv6 one that overlaps, is a conflict: with `force` it is replaced. It is taken back only
-/// while the bridge has no ports besides `own`. The caller holds the host's lock.
+/// while no container is attached but that with the ports `own`. The caller holds the host's lock.
 pub(super) fn ensure_address<'a>(
     host: &'a Netlink,
     carrier: &Link,
@@ -164,18 +191,18 @@ pub(super) fn ensure_address<'a>(
         undo.push(
             format!("put {} back on the bridge", old.network),
             move || addr::put_back(host, &back, &old),
-        )?;
+        );
     }
     if addr::add(host, carrier, address)? {
         let (back, own) = (carrier.clone(), own.to_vec());
         undo.push(format!("take {address} off the bridge"), move || {
             // Containers that joined meanwhile rely on the address.
             let _lock = host.netns().lock()?;
-            match has_ports_besides(host, bridge, &own)? {
+            match is_in_use_besides(host, bridge, &own)? {
                 true => Ok(()),
                 false => remove(host, &back, address),
             }
-        })?;
+        });
     }
     pin(host, carrier)
 }
@@ -187,8 +214,11 @@ fn remove(host: &Netlink, carrier: &Link, address: IpNetwork) -> Result<(), Erro
 }
 
 /// Gives the bridge, as it is now, the hardware address back that it had before a port joined. One that nobody has pinned
-/// takes that of its first port, and of whichever has the lowest later on.
+/// takes that of its first port, and of whichever has the lowest later on. One that had none is left to that.
 pub(super) fn keep_mac(host: &Netlink, before: &Link, now: Link) -> Result<Link, Error> {
+    if before.mac.is_none() {
+        return Ok(now);
+    }
     if now.mac != before.mac {
         pin(host, before)?;
     }

@@ -42,7 +42,6 @@ impl<'a> Attach<'a> {
         } else {
             link::set_up(self.container, &interface)?;
         }
-        undo.reached("set the interface up")?;
         result.interfaces = vec![Interface {
             name: interface.name.clone(),
             mac: interface.mac_text(),
@@ -94,10 +93,10 @@ impl<'a> Attach<'a> {
         let interim = name.clone();
         undo.push("delete the macvlan", move || {
             link::delete_if_exists(container, &interim).map(drop)
-        })?;
+        });
         let made = link::get(container, &name)?;
         let doomed = made.clone();
-        undo.note("delete the macvlan", move || {
+        undo.push("delete the macvlan", move || {
             link::delete(container, &doomed)
         });
         let (ifname, alias) = (&self.invocation.ifname, self.owner.comment());
@@ -105,7 +104,6 @@ impl<'a> Attach<'a> {
             message.name(ifname).alias(alias)
         })
         .map_err(|failure| failure.during(format!("failed to rename macvlan to {ifname:?}")))?;
-        undo.reached("rename the macvlan")?;
         self.give_mac_to_passthru(&made)?;
         link::get(container, ifname)
     }

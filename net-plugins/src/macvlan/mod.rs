@@ -12,7 +12,6 @@ use crate::link::{self, Link};
 use crate::netlink::Netlink;
 use crate::netns::Netns;
 use crate::owner::Owner;
-use crate::undo::Undo;
 use crate::{detach, expect, garbage, undo};
 use attach::Attach;
 use keys::{Keys, mode_name};
@@ -46,8 +45,7 @@ impl Plugin for Macvlan {
             invocation,
             conf,
         };
-        let mut undo = Undo::new();
-        attach.run(&mut undo).map_err(|error| undo.unwind(error))
+        undo::all_or_nothing(|undo| attach.run(undo))
     }
 
     fn del(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {

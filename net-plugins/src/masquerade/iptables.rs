@@ -12,9 +12,9 @@ use cni::Error;
 use ipnetwork::IpNetwork;
 
 use super::nftables::multicast;
-use crate::addr;
 use crate::nft::{self, Family, Table};
 use crate::owner::{Owner, sha512_hex};
+use crate::{addr, fault};
 
 /// One of the two programs.
 #[derive(Clone, Copy)]
@@ -174,6 +174,7 @@ impl Program {
 
     /// The rules of the nat table.
     fn list(self) -> Result<Vec<String>, Error> {
+        fault::point(self.name)?;
         let output = Command::new(self.name)
             .args(["-w", "-t", "nat", "-S"])
             .output()
@@ -204,6 +205,7 @@ impl Program {
 
     /// Does all changes in one transaction.
     fn restore(self, lines: impl IntoIterator<Item = String>) -> Result<(), Error> {
+        fault::point(self.name)?;
         let lines: Vec<_> = lines.into_iter().collect();
         let input = format!("*nat\n{}\nCOMMIT\n", lines.join("\n"));
         let mut child = Command::new(format!("{}-restore", self.name))

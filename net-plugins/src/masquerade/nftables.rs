@@ -74,11 +74,12 @@ fn write_postrouting(batch: &mut Batch) {
 }
 
 pub(super) fn tear_down(owner: &Owner) -> Result<(), Error> {
-    let mark = owner.mark();
-    if of(&mark)?.is_empty() {
-        return Ok(());
-    }
-    retry(|rules| Ok(deletion(rules)), &mark, "remove masquerading")?;
+    retry(
+        |rules| Ok(deletion(rules)),
+        &owner.mark(),
+        "remove masquerading",
+    )?;
+    // Also when there was nothing to remove: whoever removed the last rule may have died before it came to the table.
     nft::delete_table_if_idle(TABLE, &[POSTROUTING, CHECKS], CHECKS)
 }
 

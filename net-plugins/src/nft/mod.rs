@@ -235,6 +235,9 @@ pub fn delete_table_if_idle(table: Table, own: &[&str], last: &str) -> Result<()
         let Some(chains) = chains(table)? else {
             continue;
         };
+        if chains.is_empty() {
+            return Ok(());
+        }
         let foreign = |chain: FoundChain| chain.drops || !own.contains(&chain.name.as_str());
         if chains.into_iter().any(foreign) || !rules(table, last)?.is_empty() {
             return Ok(());

@@ -10,6 +10,7 @@ use nix::sys::socket::{
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 
+use crate::fault;
 use crate::netlink::Failure;
 
 /// The kernel answers at once; a plugin that waits for longer than this has lost a message.
@@ -34,6 +35,7 @@ impl Socket {
     }
 
     pub(super) fn send(&self, bytes: &[u8]) -> Result<(), Failure> {
+        fault::point("nf_tables").map_err(|e| Failure::Other(e.msg))?;
         send(self.0.as_raw_fd(), bytes, MsgFlags::empty())
             .map(drop)
             .map_err(refused)

@@ -40,25 +40,19 @@ impl<'a> Attach<'a> {
         };
         let pair = veth::create(self.host, self.container, &wish, undo)?;
         self.configure_container(&pair.container, &plan, &result, undo)?;
-        ipam::enable_forwarding(self.host, &subnets)?;
-        undo.reached("turn forwarding on")?;
         for planned in &plan {
-            self.configure_host(&pair.host, planned, undo)?;
+            self.configure_host(&pair.host, planned)?;
         }
         if let Some(backend) = self.keys.masquerade {
             let owner = self.owner;
             masquerade::set_up(backend, owner, &subnets)?;
-            undo.push("remove masquerading", move || masquerade::tear_down(owner))?;
+            undo.push("remove masquerading", move || masquerade::tear_down(owner));
         }
         // Last: from here on the neighbours of the uplink send what is for the container.
         if let Some(uplink) = self.uplink {
-            for planned in &plan {
-                self.answer(uplink, planned.address, undo)?;
-            }
-            // They may have been on another host a minute ago.
-            announce::answered_for(uplink, plan.iter().map(|planned| planned.address.ip()))?;
-            undo.reached("announce the addresses on the uplink")?;
+            self.answer(uplink, &plan, undo)?;
         }
+        ipam::enable_forwarding(self.host, &subnets, undo)?;
         result.interfaces = self.interfaces(&pair);
         if let Some(dns) = &self.conf.dns {
             result.dns = dns.clone();
@@ -75,13 +69,11 @@ impl<'a> Attach<'a> {
         undo: &mut Undo<'a>,
     ) -> Result<(), Error> {
         let container = self.container;
-        ipam::enable_ipv6(container, interface, result)?;
+        ipam::enable_ipv6(container, interface, result, undo)?;
         for planned in plan {
             addr::add_alone(container, interface, planned.address)?;
-            undo.reached(format!("add {}", planned.address))?;
         }
         link::set_up(container, interface)?;
-        undo.reached("set the container's interface up")?;
         let addresses: Vec<_> = plan.iter().map(|planned| planned.address).collect();
         if addresses.iter().any(IpNetwork::is_ipv6) {
             ipam::settle(container, interface, |address| addresses.contains(&address))?;
@@ -102,38 +94,34 @@ impl<'a> Attach<'a> {
             if planned.subnet != addr::host(planned.address.ip()) {
                 route::ensure(container, interface, &to_subnet)?;
             }
-            undo.reached(format!("add the routes of {}", planned.address))?;
         }
         for wanted in &result.routes {
             let route = ipam::programmed(wanted, result)?;
             // IPAM may say once more what is there already.
             route::ensure(container, interface, &route)?;
-            undo.reached(format!("add the route to {}", wanted.dst))?;
         }
         Ok(())
     }
 
-    fn configure_host(
-        &self,
-        end: &Link,
-        planned: &Planned,
-        undo: &mut Undo<'a>,
-    ) -> Result<(), Error> {
+    fn configure_host(&self, end: &Link, planned: &Planned) -> Result<(), Error> {
         addr::add_alone(self.host, end, addr::host(planned.next_hop))?;
-        undo.reached("give the host's end the next hop's address")?;
-        route::ensure(self.host, end, &to_container(planned.address, self.keys))?;
-        undo.reached(format!("add the host's route to {}", planned.address.ip()))
+        route::ensure(self.host, end, &to_container(planned.address, self.keys))
     }
 
-    fn answer(&self, uplink: &Link, address: IpNetwork, undo: &mut Undo<'a>) -> Result<(), Error> {
-        let (host, ip) = (self.host, address.ip());
-        neighbour::prepare(host, uplink, address.is_ipv4())?;
-        if neighbour::answer_for(host, uplink, ip)? {
-            undo.push(format!("stop answering for {ip}"), move || {
-                neighbour::stop_answering_for(host, ip)
-            })?;
+    /// Answers for the addresses on the uplink.
+    fn answer(&self, uplink: &Link, plan: &[Planned], undo: &mut Undo<'a>) -> Result<(), Error> {
+        let host = self.host;
+        let addresses = || plan.iter().map(|planned| planned.address.ip());
+        for ip in addresses() {
+            if neighbour::answer_for(host, uplink, ip)? {
+                undo.push(format!("stop answering for {ip}"), move || {
+                    neighbour::stop_answering_for(host, ip)
+                });
+            }
         }
-        Ok(())
+        // They may have been on another host a minute ago.
+        announce::answered_for(uplink, addresses())?;
+        addresses().try_for_each(|ip| neighbour::enable(host, uplink, ip.is_ipv4(), undo))
     }
 
     fn interfaces(&self, pair: &Pair) -> Vec<Interface> {

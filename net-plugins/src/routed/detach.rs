@@ -8,22 +8,26 @@ use ipnetwork::IpNetwork;
 use crate::link::{self, Link};
 use crate::netlink::Netlink;
 use crate::owner::Owner;
-use crate::{addr, neighbour, route, undo};
+use crate::{addr, garbage, neighbour, route, undo};
 
-/// The owner's addresses: those of the host's routes over its veth, or else what `prevResult` says.
-pub(super) fn addresses(host: &Netlink, owner: &Owner, conf: &NetConf) -> Vec<IpAddr> {
-    let mark = owner.mark();
-    let links = link::list(host).unwrap_or_default();
-    let mine = links.iter().filter(|link| link.alias.starts_with(&mark));
-    let routes = mine.flat_map(|link| route::list(host, link).unwrap_or_default());
-    let routed: Vec<_> = (routes.filter(|route| is_single(route.dst)))
-        .map(|route| route.dst.ip())
-        .collect();
+/// The owner's addresses: those of the host's routes over its veth, or else what `prevResult` says. Once the veth is gone
+/// nothing else tells them: when they cannot be listed, nothing may be removed.
+pub(super) fn addresses(
+    host: &Netlink,
+    owner: &Owner,
+    conf: &NetConf,
+) -> Result<Vec<IpAddr>, Error> {
+    let mut routed = Vec::new();
+    for link in garbage::host_ends(host, owner)? {
+        let routes = route::list(host, &link)?;
+        let single = routes.iter().filter(|route| is_single(route.dst));
+        routed.extend(single.map(|route| route.dst.ip()));
+    }
     if !routed.is_empty() {
-        return routed;
+        return Ok(routed);
     }
     let result = conf.read_prev_result().ok().flatten().unwrap_or_default();
-    result.ips.iter().map(|ip| ip.address.ip()).collect()
+    Ok(result.ips.iter().map(|ip| ip.address.ip()).collect())
 }
 
 fn is_single(network: IpNetwork) -> bool {

@@ -13,7 +13,6 @@ use crate::link::{self, Link};
 use crate::netlink::Netlink;
 use crate::netns::Netns;
 use crate::owner::Owner;
-use crate::undo::Undo;
 use crate::{expect, garbage, undo};
 use attach::Attach;
 use keys::Keys;
@@ -47,8 +46,7 @@ impl Plugin for Routed {
             invocation,
             conf,
         };
-        let mut undo = Undo::new();
-        attach.run(&mut undo).map_err(|error| undo.unwind(error))
+        undo::all_or_nothing(|undo| attach.run(undo))
     }
 
     fn del(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
@@ -57,7 +55,7 @@ impl Plugin for Routed {
         let keys = Keys::read(conf, invocation);
         let has_uplink = keys.map_or(true, |keys| !keys.uplink.is_empty());
         let addresses = match has_uplink {
-            true => detach::addresses(&host, &owner, conf),
+            true => detach::addresses(&host, &owner, conf)?,
             false => Vec::new(),
         };
         let silence = || detach::stop_answering(&host, &addresses, Some(&owner));

@@ -168,3 +168,28 @@ fn a_conflicting_address_on_the_bridge_fails_unless_it_is_to_be_replaced() {
     // A disjoint IPv6 subnet is no conflict.
     assert_eq!(addresses, ["10.9.0.1/24", "fd00:77::1/64", "fd00:9::1/64"]);
 }
+
+#[test]
+fn a_bridge_that_lost_its_last_port_and_with_it_its_hardware_address_is_used_again() {
+    if !ready() {
+        return;
+    }
+    let ipam = |host: &Host| host.host_local(&["10.9.0.0/24"]);
+    for more in [json!({}), json!({"isGateway": true}), json!({"ipam": null})] {
+        let host = Host::new();
+        let pod = host.container();
+        host.net.ip("link add br0 type bridge");
+        host.net.ip("link add port type veth peer name other");
+        host.net.ip("link set port master br0");
+        host.net.ip("link del port");
+        assert_eq!(host.net.link("br0")["address"], "00:00:00:00:00:00");
+        let conf = with(&conf(ipam(&host)), more);
+        let call = host.call("bridge", &pod);
+        let result = call.add(&conf);
+        let mac = host.net.link("br0")["address"].clone();
+        assert_eq!(result["interfaces"][0]["mac"], mac, "{conf}");
+        assert_ne!(mac, "00:00:00:00:00:00");
+        call.check(&conf, &result);
+        call.del(&conf);
+    }
+}

@@ -72,13 +72,12 @@ fn the_first_containers_of_a_bridge_may_come_together() {
         for (i, pod) in pods.iter().enumerate() {
             let (host, conf) = (&host, &conf);
             scope.spawn(move || {
-                // Every other one fails after its last step: the others must not lose the bridge.
+                // Every other one fails at the end: the others must not lose the bridge.
                 let call = host.call("bridge", pod).id(&format!("c{i}"));
                 if i % 2 == 0 {
                     call.add(conf);
                 } else {
-                    call.env("CNI_TEST_FAIL_AFTER_STEP", "announce the addresses")
-                        .fail("ADD", conf);
+                    call.env("CNI_TEST_FAIL_AT", "the end").fail("ADD", conf);
                 }
             });
         }

@@ -1,35 +1,28 @@
-//! A failure after each step of an ADD leaves the host as it was.
+//! A failure at any request of an ADD, to the kernel or to another program, leaves the host as it was.
 
 use serde_json::{Value, json};
 
-use crate::world::{Host, Namespace, ready};
+use crate::world::{Host, Namespace, ready, with};
 
-/// Makes the ADD fail after its first step, its second, and so on until it succeeds, and returns the number of steps.
-pub(crate) fn fail_after_every_step(
-    host: &Host,
-    pod: &Namespace,
-    plugin: &str,
-    conf: &Value,
-) -> u32 {
+/// Makes the ADD fail at its first point, its second, and so on until it succeeds, and returns the number of points.
+pub(crate) fn fail_at_every_point(host: &Host, pod: &Namespace, plugin: &str, conf: &Value) -> u32 {
     let before = host.snapshot();
-    let inside = pod.ip("-j addr");
-    for step in 1.. {
-        let call = host
-            .call(plugin, pod)
-            .env("CNI_TEST_FAIL_AFTER_STEP", &step.to_string());
+    let inside = pod.inside();
+    for point in 1.. {
+        let call = (host.call(plugin, pod)).env("CNI_TEST_FAIL_AT", &point.to_string());
         let output = call.run("ADD", conf);
         if output.status.success() {
-            call.del(conf);
-            return step - 1;
+            let log = String::from_utf8_lossy(&output.stderr);
+            assert!(!log.contains("injected"), "nobody cared: {log}");
+            host.call(plugin, pod).del(conf);
+            return point - 1;
         }
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(
-            text.contains(&format!("injected failure after step {step} ")),
-            "{text}"
-        );
+        let injected = format!("injected failure at point {point}, ");
+        assert!(text.contains(&injected), "{text}");
         assert!(!text.contains("cannot "), "the undoing failed: {text}");
         host.assert_like(&before, &text);
-        assert_eq!(pod.ip("-j addr"), inside, "{text}");
+        assert_eq!(pod.inside(), inside, "{text}");
     }
     0
 }
@@ -59,8 +52,8 @@ fn bridge_with_everything_on_an_empty_host() {
     }
     let host = Host::new();
     let pod = host.container();
-    let steps = fail_after_every_step(&host, &pod, "bridge", &full_bridge(&host));
-    assert!(steps >= 15, "{steps}");
+    let points = fail_at_every_point(&host, &pod, "bridge", &full_bridge(&host));
+    assert!(points >= 45, "{points}");
 }
 
 #[test]
@@ -75,12 +68,14 @@ fn bridge_on_a_bridge_of_somebody_elses() {
     host.net.ip("link set br0 up");
     host.net.ip("link set br0 down");
     host.net.ip("addr add 10.9.0.77/24 dev br0");
+    host.net.ip("link add up0 type veth peer name up1");
+    host.net.ip("link set up0 master br0 up");
     let mut conf = full_bridge(&host);
     conf["forceAddress"] = json!(true);
     conf["ipMasqBackend"] = json!("iptables");
     make_tables_of_iptables(&host);
-    let steps = fail_after_every_step(&host, &pod, "bridge", &conf);
-    assert!(steps >= 16, "{steps}");
+    let points = fail_at_every_point(&host, &pod, "bridge", &conf);
+    assert!(points >= 45, "{points}");
 }
 
 #[test]
@@ -94,8 +89,8 @@ fn bridge_whose_addresses_are_asked_for_while_its_links_are_made() {
     host.script("cluster-ipam", "exec /usr/lib/cni/host-local");
     let mut conf = full_bridge(&host);
     conf["ipam"]["type"] = json!("cluster-ipam");
-    let steps = fail_after_every_step(&host, &pod, "bridge", &conf);
-    assert!(steps >= 15, "{steps}");
+    let points = fail_at_every_point(&host, &pod, "bridge", &conf);
+    assert!(points >= 45, "{points}");
     assert_eq!(host.leased(), [""; 0]);
     let (_, told) = host.call("bridge", &pod).ifname("lo").fail("ADD", &conf);
     assert!(told.contains("already exists"), "{told}");
@@ -110,7 +105,16 @@ fn bridge_without_addresses() {
     let host = Host::new();
     let pod = host.container();
     let conf = json!({"cniVersion": "1.0.0", "name": "net", "type": "bridge", "bridge": "br0"});
-    assert!(fail_after_every_step(&host, &pod, "bridge", &conf) >= 4);
+    let hairpin = with(
+        &conf,
+        json!({"hairpinMode": true, "mtu": 1400, "mac": "02:00:00:00:00:07"}),
+    );
+    let down = with(&conf, json!({"disableContainerInterface": true}));
+    for conf in [conf, hairpin, down] {
+        let points = fail_at_every_point(&host, &pod, "bridge", &conf);
+        assert!(points >= 10, "{points}");
+        host.net.ip("link del br0");
+    }
 }
 
 #[test]

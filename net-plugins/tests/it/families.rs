@@ -55,6 +55,8 @@ fn the_other_family_is_served_all_the_same() {
     let host = Host::new();
     host.net.ip("link add up0 type veth peer name up1");
     host.net.ip("link set up0 up");
+    // Stays on once it is needed.
+    host.net.write_sysctl("ipv4/ip_forward", "1");
     let before = host.snapshot();
     for plugin in ["macvlan", "routed"] {
         let pod = host.container();

@@ -1,4 +1,4 @@
-//! A plugin that dies after any step of an ADD leaves nothing that the runtime's DEL does not remove.
+//! A plugin that dies at any point of an ADD leaves nothing that the runtime's DEL does not remove.
 
 use std::os::unix::process::ExitStatusExt;
 
@@ -8,30 +8,33 @@ use serde_json::{Value, json};
 use crate::call::Call;
 use crate::world::{Host, Namespace, ready};
 
-/// Makes the plugin die after its first step, its second, and so on until it gets through, and returns the number of
-/// steps.
-fn die_after_every_step(host: &Host, pod: &Namespace, plugin: &str, conf: &Value) -> u32 {
-    let before = host.snapshot();
-    let inside = pod.ip("-j addr");
+/// Makes the plugin die at its first point, its second, and so on until it gets through, and returns the number of points.
+fn die_at_every_point(host: &Host, pod: &Namespace, plugin: &str, conf: &Value) -> u32 {
     let call = host.call(plugin, pod);
-    for step in 1.. {
-        let dying = call
-            .clone()
-            .env("CNI_TEST_DIE_AFTER_STEP", &step.to_string());
-        let output = dying.run("ADD", conf);
-        if output.status.success() {
-            call.del(conf);
-            return step - 1;
-        }
-        assert_eq!(output.status.signal(), Some(Signal::SIGABRT as i32));
-        let when = format!("after a death at step {step}");
-        call.del(conf);
-        // The bridge is everybody's, and made once.
+    // What all containers share stays after the last DEL: forwarding, answering for others, and the bridge.
+    call.add(conf);
+    call.del(conf);
+    let without_bridge = || {
         if host.net.link("br0").is_object() {
             host.net.ip("link del br0");
         }
+    };
+    without_bridge();
+    let before = host.snapshot();
+    let inside = pod.inside();
+    for point in 1.. {
+        let dying = call.clone().env("CNI_TEST_DIE_AT", &point.to_string());
+        let output = dying.run("ADD", conf);
+        if output.status.success() {
+            call.del(conf);
+            return point - 1;
+        }
+        assert_eq!(output.status.signal(), Some(Signal::SIGABRT as i32));
+        let when = format!("after a death at point {point}");
+        call.del(conf);
+        without_bridge();
         host.assert_like(&before, &when);
-        assert_eq!(pod.ip("-j addr"), inside, "{when}");
+        assert_eq!(pod.inside(), inside, "{when}");
         call.del(conf);
         host.assert_like(&before, &format!("{when} and another DEL"));
     }
@@ -40,10 +43,8 @@ fn die_after_every_step(host: &Host, pod: &Namespace, plugin: &str, conf: &Value
 
 /// Likewise, without putting anything back in between: in the end an ADD finds what all deaths before have left.
 fn gets_through_after_deaths(call: &Call<'_>, conf: &Value) {
-    for step in 1.. {
-        let dying = call
-            .clone()
-            .env("CNI_TEST_DIE_AFTER_STEP", &step.to_string());
+    for point in 1.. {
+        let dying = call.clone().env("CNI_TEST_DIE_AT", &point.to_string());
         let output = dying.run("ADD", conf);
         if output.status.signal() != Some(Signal::SIGABRT as i32) {
             let told = String::from_utf8_lossy(&output.stdout);
@@ -62,8 +63,8 @@ fn bridge_with_everything() {
     let host = Host::new();
     let pod = host.container();
     let conf = crate::failure::full_bridge(&host);
-    let steps = die_after_every_step(&host, &pod, "bridge", &conf);
-    assert!(steps >= 15, "{steps}");
+    let points = die_at_every_point(&host, &pod, "bridge", &conf);
+    assert!(points >= 45, "{points}");
     // What stays of a bridge that was begun does for the next ADD.
     gets_through_after_deaths(&host.call("bridge", &pod), &conf);
     assert!(pod.reaches("10.9.0.1"));
@@ -79,8 +80,8 @@ fn bridge_that_masquerades_by_iptables() {
     crate::failure::make_tables_of_iptables(&host);
     let mut conf = crate::failure::full_bridge(&host);
     conf["ipMasqBackend"] = json!("iptables");
-    let steps = die_after_every_step(&host, &pod, "bridge", &conf);
-    assert!(steps >= 15, "{steps}");
+    let points = die_at_every_point(&host, &pod, "bridge", &conf);
+    assert!(points >= 45, "{points}");
 }
 
 #[test]
@@ -88,12 +89,12 @@ fn macvlan_in_every_shape() {
     if !ready() {
         return;
     }
-    for more in crate::macvlan::shapes() {
+    for (more, least) in crate::macvlan::shapes() {
         let (host, _neighbour) = crate::macvlan::network();
         let pod = host.container();
         let conf = crate::macvlan::shape(&host, &pod, more);
-        let steps = die_after_every_step(&host, &pod, "macvlan", &conf);
-        assert!(steps >= 7, "{steps}");
+        let points = die_at_every_point(&host, &pod, "macvlan", &conf);
+        assert!(points >= least, "{points}");
     }
 }
 
@@ -105,8 +106,8 @@ fn routed_with_everything() {
     let host = Host::new();
     let pod = host.container();
     let conf = crate::routed::full(&host);
-    let steps = die_after_every_step(&host, &pod, "routed", &conf);
-    assert!(steps >= 15, "{steps}");
+    let points = die_at_every_point(&host, &pod, "routed", &conf);
+    assert!(points >= 38, "{points}");
 }
 
 #[test]
@@ -118,8 +119,14 @@ fn a_macvlan_that_was_not_named_yet_is_in_nobodys_way() {
     let pod = host.container();
     let conf = crate::macvlan::shape(&host, &pod, json!({ "mode": "passthru" }));
     let call = host.call("macvlan", &pod);
-    let dying = call.clone().env("CNI_TEST_DIE_AFTER_STEP", "1");
-    assert!(!dying.run("ADD", &conf).status.success());
+    for point in 1.. {
+        let dying = (call.clone()).env("CNI_TEST_DIE_AT", &point.to_string());
+        assert!(!dying.run("ADD", &conf).status.success());
+        if pod.ip_json("link").as_array().unwrap().len() == 2 {
+            break;
+        }
+    }
+    assert_eq!(pod.link("eth0"), Value::Null, "it has its name already");
     call.add(&conf);
     assert_eq!(pod.ip_json("link").as_array().unwrap().len(), 2);
 }

@@ -23,6 +23,7 @@ mod routed_check;
 mod routed_uplink;
 mod settling;
 mod swapped;
+mod tried_again;
 mod versions;
 mod vlans;
 mod world;

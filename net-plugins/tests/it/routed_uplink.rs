@@ -66,6 +66,13 @@ fn one_pool_spans_hosts_that_answer_for_their_containers_on_the_uplink() {
             .starts_with("the host does not answer for 10.9.0.5 on up0")
     );
     call.del(&of(5));
+    // What all containers share stays: others may rely on it.
+    one.net.write_sysctl("ipv4/ip_forward", "0");
+    one.net.write_sysctl("ipv6/conf/up0/proxy_ndp", "0");
+    for family in ["ipv4", "ipv6"] {
+        let key = format!("{family}/neigh/up0/proxy_delay");
+        one.net.write_sysctl(&key, "80");
+    }
     one.assert_like(&before, "after DEL");
     let told = call.fail("ADD", &with(&of(5), json!({"uplink": "nobody"})));
     assert!(told.1.starts_with("Link not found"), "{}", told.1);

@@ -126,6 +126,23 @@ impl Namespace {
         run(self.command("sh").args(["-c", &script]));
     }
 
+    /// All settings below `/proc/sys/net` that are about addresses, routes and links.
+    fn sysctls(&self) -> String {
+        // Some may only be written.
+        let script = "grep -rs . /proc/sys/net/ipv4 /proc/sys/net/ipv6; :";
+        let listed = run(self.command("sh").args(["-c", script]));
+        let mut lines: Vec<_> = listed.lines().collect();
+        lines.sort_unstable();
+        lines.join("\n")
+    }
+
+    /// What a plugin may change in a container.
+    pub(crate) fn inside(&self) -> [String; 4] {
+        let [routes, routes_v6] =
+            ["-j route", "-j -6 route"].map(|what| self.ip(&format!("{what} show table all")));
+        [self.ip("-j addr"), routes, routes_v6, self.sysctls()]
+    }
+
     /// All rules of nf_tables.
     pub(crate) fn ruleset(&self) -> String {
         run(self.command("nft").args(["list", "ruleset"]))
@@ -236,6 +253,7 @@ impl Host {
             ("route 6", net.ip("-j -6 route show table all")),
             ("proxy", net.ip("-j neigh show proxy")),
             ("nft", net.ruleset()),
+            ("settings", net.sysctls()),
             ("leases", format!("{:?}", self.leased())),
         ])
     }
@@ -250,12 +268,22 @@ impl Host {
             }
             if Instant::now() > deadline {
                 for (what, text) in &now {
-                    assert_eq!(text, &before[what], "{what} {when}");
+                    let (now, before) = apart(text, &before[what]);
+                    assert_eq!(now, before, "{what} {when}");
                 }
             }
             std::thread::sleep(Duration::from_millis(50));
         }
     }
+}
+
+/// The lines that are in one of the texts only.
+fn apart<'a>(one: &'a str, other: &'a str) -> (Vec<&'a str>, Vec<&'a str>) {
+    let beyond = |a: &'a str, b: &str| {
+        let present: Vec<_> = b.lines().collect();
+        a.lines().filter(|line| !present.contains(line)).collect()
+    };
+    (beyond(one, other), beyond(other, one))
 }
 
 /// A configuration with more keys, or other values.
