@@ -231,21 +231,33 @@ fn without_bandwidth(node: &Namespace) -> Option<String> {
 
 #[test]
 fn debians_tuning_firewall_portmap_and_bandwidth_are_chained_after_our_bridge() {
+    is_followed_by_debians(
+        json!({ "type": "bridge", "bridge": "br0", "isDefaultGateway": true, "ipMasq": true }),
+    );
+}
+
+#[test]
+fn debians_tuning_firewall_portmap_and_bandwidth_are_chained_after_our_routed() {
+    is_followed_by_debians(json!({ "type": "routed", "ipMasq": true }));
+}
+
+#[track_caller]
+fn is_followed_by_debians(ours: Value) {
     let programs = ["iptables", "nft"];
     if !ready() || programs.iter().any(|it| require::program(it).is_none()) {
         return;
     }
     let host = Host::new();
-    host.pool(&json!({ "name": "v4", "subnet": "10.1.0.0/24" }));
-    host.pool(&json!({ "name": "v6", "subnet": "fd00:1::/64" }));
+    for (name, subnet, everywhere) in [
+        ("v4", "10.1.0.0/24", "0.0.0.0/0"),
+        ("v6", "fd00:1::/64", "::/0"),
+    ] {
+        let routes = json!([{ "dst": everywhere }]);
+        host.pool(&json!({ "name": name, "subnet": subnet, "routes": routes }));
+    }
     let outside = outside(&host);
     let mut plugins = vec![
-        network(
-            &host,
-            "pods",
-            json!({ "type": "bridge", "bridge": "br0", "isDefaultGateway": true, "ipMasq": true }),
-            json!({ "pools": ["v4", "v6"] }),
-        ),
+        network(&host, "pods", ours, json!({ "pools": ["v4", "v6"] })),
         json!({ "type": "tuning", "sysctl": { "net.ipv4.conf.eth0.forwarding": "1" } }),
         json!({ "type": "firewall", "backend": "iptables" }),
         json!({ "type": "portmap", "runtimeConfig": { "portMappings": [

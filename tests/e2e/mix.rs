@@ -1,5 +1,5 @@
-//! Ours and Debian's main plugins, each with `cluster-ipam`. Ours with upstream's IPAM plugins are tested in
-//! `net-plugins`.
+//! Ours and Debian's main plugins, each with `cluster-ipam`, and ours with Debian's IPAM plugins; more of those, `dhcp` among
+//! them, are tested in `net-plugins`.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{MAIN_PLUGINS, addresses, cni_path, create_pool, leases, our_cni_path};
 use crate::pods::ready;
+use crate::undone::{assert_shown, shown};
 
 /// One node with what main plugins attach to, and a server.
 pub(crate) struct Host {
@@ -116,6 +117,7 @@ fn attaches(plugin: &Value, cni_path: &str) {
         "type": "cluster-ipam", "server": host.server.socket_url(), "pools": ["v4", "v6"]
     });
     let mut runtime = Runtime::new(&host.node, network, cni_path);
+    let before = shown(&host);
 
     for container in ["one", "two"] {
         let result = runtime.start(container).expect("ADD");
@@ -138,6 +140,7 @@ fn attaches(plugin: &Value, cni_path: &str) {
     runtime.stop("one").expect("DEL again");
     runtime.stop("two").expect("DEL");
     host.assert_empty();
+    assert_shown(&host, &before, "after the last DEL");
 }
 
 /// As [`attaches`], with the plugin from this workspace.
@@ -224,23 +227,54 @@ fn our_bridge_refuses_to_be_the_gateway_of_a_pool_that_has_none() {
     host.assert_empty();
 }
 
-#[test]
-fn our_macvlan_attaches_containers_with_debians_static() {
+/// A container on a network of our plugin gets the only address of each of Debian's IPAM plugins, passes CHECK, and leaves
+/// nothing behind.
+#[track_caller]
+fn ours_attaches_with_debians(plugin: Value) {
     if !ready() {
         return;
     }
     let host = Host::new();
-    let network = json!({
-        "cniVersion": "1.0.0", "name": "pods", "type": "macvlan", "master": "up0",
-        "ipam": { "type": "static", "addresses": [{ "address": "10.1.0.7/24" }] }
-    });
-    let mut runtime = Runtime::new(&host.node, network, &our_cni_path());
-
-    runtime.start("one").expect("ADD");
+    let store = tempfile::tempdir().expect("a folder");
     let wanted = IpAddr::from([10, 1, 0, 7]);
-    assert_eq!(host.addresses("one", "eth0"), BTreeSet::from([wanted]));
-    runtime.check("one").expect("CHECK");
-    runtime.verb("DEL", "one").expect("DEL");
-    assert_eq!(host.links_in("one"), BTreeSet::from(["lo".to_owned()]));
-    runtime.stop("one").expect("DEL again");
+    for ipam in [
+        json!({ "type": "static", "addresses": [{ "address": "10.1.0.7/24" }] }),
+        json!({
+            "type": "host-local", "subnet": "10.1.0.0/24", "rangeStart": "10.1.0.7", "rangeEnd": "10.1.0.7",
+            "dataDir": store.path()
+        }),
+    ] {
+        let before = shown(&host);
+        let mut network = plugin.clone();
+        network["cniVersion"] = json!("1.0.0");
+        network["name"] = json!("pods");
+        network["ipam"] = ipam;
+        let mut runtime = Runtime::new(&host.node, network, &our_cni_path());
+        // The second gets the address only if the first has given it back.
+        for container in ["one", "two"] {
+            runtime.start(container).expect("ADD");
+            assert_eq!(host.addresses(container, "eth0"), BTreeSet::from([wanted]));
+            runtime.check(container).expect("CHECK");
+            runtime.verb("DEL", container).expect("DEL");
+            let left = BTreeSet::from(["lo".to_owned()]);
+            assert_eq!(host.links_in(container), left);
+            runtime.stop(container).expect("DEL again");
+        }
+        assert_shown(&host, &before, "after the last DEL");
+    }
+}
+
+#[test]
+fn our_bridge_attaches_containers_with_debians_static_and_host_local() {
+    ours_attaches_with_debians(json!({ "type": "bridge", "bridge": "br0" }));
+}
+
+#[test]
+fn our_macvlan_attaches_containers_with_debians_static_and_host_local() {
+    ours_attaches_with_debians(json!({ "type": "macvlan", "master": "up0" }));
+}
+
+#[test]
+fn our_routed_attaches_containers_with_debians_static_and_host_local() {
+    ours_attaches_with_debians(json!({ "type": "routed" }));
 }

@@ -19,7 +19,7 @@ enum End {
 }
 
 /// What the node shows of addresses, routes, proxies and rules, but for what the kernel makes up for links that are up.
-fn shown(host: &Host) -> String {
+pub(crate) fn shown(host: &Host) -> String {
     let commands = [
         "ip -o addr",
         "ip route show table all",
@@ -35,7 +35,7 @@ fn shown(host: &Host) -> String {
 
 /// Waits until the node shows this again: some of it goes a moment later.
 #[track_caller]
-fn assert_shown(host: &Host, before: &str, when: &str) {
+pub(crate) fn assert_shown(host: &Host, before: &str, when: &str) {
     let deadline = Instant::now() + Duration::from_secs(5);
     while shown(host) != before && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(50));

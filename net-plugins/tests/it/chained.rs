@@ -112,6 +112,40 @@ fn upstreams_portmap_firewall_and_tuning_work_after_ours() {
 }
 
 #[test]
+fn upstreams_tuning_and_firewall_work_after_macvlan() {
+    if !ready() {
+        return;
+    }
+    let host = Host::new();
+    let pod = host.container();
+    host.net.ip("link add up0 type veth peer name up1");
+    host.net.ip("link set up0 up");
+    let ipam = host.host_local(&["10.9.0.0/24"]);
+    let chain = Chain {
+        host: &host,
+        pod: &pod,
+        plugins: vec![
+            json!({"type": "macvlan", "master": "up0", "ipam": ipam}),
+            json!({"type": "tuning", "mtu": 1400, "sysctl": {"net.ipv4.conf.eth0.arp_ignore": "1"}}),
+            json!({"type": "firewall", "backend": "iptables"}),
+        ],
+    };
+    let result = chain.add();
+    assert_eq!(pod.link("eth0")["mtu"], 1400);
+    assert_eq!(pod.sysctl("ipv4/conf/eth0/arp_ignore"), "1");
+    assert!(host.net.ruleset().contains("10.9.0.2"));
+    for plugin in &chain.plugins {
+        chain.run("CHECK", plugin, &result);
+    }
+    for plugin in chain.plugins.iter().rev() {
+        chain.run("DEL", plugin, &result);
+    }
+    assert_eq!(pod.link("eth0"), Value::Null);
+    assert_eq!(host.leased(), [""; 0]);
+    assert!(!host.net.ruleset().contains("10.9.0.2"));
+}
+
+#[test]
 fn two_networks_of_one_container_may_be_attached_at_the_same_time() {
     if !ready() {
         return;

@@ -247,15 +247,48 @@ fn a_network_without_addresses_is_added_and_checked() {
 }
 
 #[test]
-fn ipams_name_servers_are_kept_when_the_configuration_has_none() {
+fn dns_is_the_configurations_or_else_ipams() {
     if !ready() {
         return;
     }
     let (host, _neighbour) = network();
-    let pod = host.container();
-    let ipam = json!({"type": "static", "addresses": [{"address": "10.9.0.5/24"}], "dns": {"nameservers": ["10.0.0.53"]}});
-    let result = host.call("macvlan", &pod).add(&conf(ipam));
-    assert_eq!(result["dns"], json!({"nameservers": ["10.0.0.53"]}));
+    let answer = r#"{"cniVersion":"1.0.0","ips":[{"address":"10.9.0.5/24"}],"dns":{"nameservers":["10.0.0.53"]}}"#;
+    let ipam = host.script(
+        "told",
+        &format!("[ $CNI_COMMAND = ADD ] && echo '{answer}'; exit 0"),
+    );
+    let own = json!({"nameservers": ["10.0.0.54"], "search": ["pods.example"]});
+    for (more, expected) in [
+        (json!({}), json!({"nameservers": ["10.0.0.53"]})),
+        (json!({ "dns": own }), own.clone()),
+    ] {
+        let pod = host.container();
+        let result = host
+            .call("macvlan", &pod)
+            .add(&with(&conf(ipam.clone()), more));
+        assert_eq!(result["dns"], expected);
+    }
+}
+
+#[test]
+fn del_without_the_namespace_gives_the_address_back() {
+    if !ready() {
+        return;
+    }
+    let (host, _neighbour) = network();
+    let conf = conf(host.host_local(&["10.9.0.0/24"]));
+    for path in ["", "/var/run/netns/npt-gone"] {
+        let pod = host.container();
+        let before = host.snapshot();
+        host.call("macvlan", &pod).add(&conf);
+        assert_eq!(host.leased().len(), 1);
+        let call = host.call("macvlan", &pod).netns(path);
+        drop(pod);
+        call.del(&conf);
+        call.del(&conf);
+        assert_eq!(host.leased(), [""; 0]);
+        host.assert_like(&before, "after DEL");
+    }
 }
 
 #[test]

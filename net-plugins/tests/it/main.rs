@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod bad_input;
+mod bad_ipam;
 mod bridge_gateway;
 mod bridge_keys;
 mod bridge_masquerade;

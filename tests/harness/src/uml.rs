@@ -22,8 +22,8 @@ pub fn is_inside() -> bool {
 }
 
 /// Runs the tests of this very program whose names contain `filter`, one after the other, in a kernel with these modules
-/// (each after those that it needs; their paths below `kernel`, without `.ko`), and answers what they printed. None when
-/// it is not installed (need `uml`), which is said.
+/// (each after those that it needs; their paths below `kernel`, without `.ko`, and their parameters), and answers what
+/// they printed. None when it is not installed (need `uml`), which is said.
 ///
 /// # Errors
 /// When it does not boot.
@@ -60,6 +60,11 @@ fn boot_script(filter: &str, modules: &[&str], variables: &[(&str, &str)]) -> Re
         .iter()
         .map(|(name, value)| format!("export {name}='{value}'"))
         .collect();
+    let inserts = modules.iter().map(|module| {
+        let (path, parameters) = module.split_once(' ').unwrap_or((module, ""));
+        format!("busybox insmod /usr/lib/uml/modules/*/kernel/{path}.ko {parameters}")
+    });
+    let inserts: Vec<_> = inserts.collect();
     Ok(format!(
         "#!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin TMPDIR=/mnt {INSIDE}=1
@@ -69,16 +74,14 @@ mount -t sysfs sysfs /sys
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /mnt
 ip link set lo up
-for module in {}; do
-    busybox insmod /usr/lib/uml/modules/*/kernel/$module.ko
-done
+{}
 echo TESTS BEGIN
 {} {filter} --test-threads=1 --color=never 2>&1
 echo o > /proc/sysrq-trigger
 sleep 10
 ",
         exports.join("\n"),
-        modules.join(" "),
+        inserts.join("\n"),
         env::current_exe()?.display()
     ))
 }
