@@ -104,15 +104,11 @@ fn make<'a>(
     let (bridge, port, doomed) = (bridge.index, port.index, name.to_owned());
     // By its name: nothing else is known of it if asking for it fails.
     undo.push(format!("delete link {name:?}"), move || {
-        let _lock = host.netns().lock()?;
         let Some(made) = link::find(host, &doomed)? else {
             return Ok(());
         };
         let own = [made.lower.unwrap_or_default(), port];
-        match switch::is_in_use_besides(host, bridge, &own)? {
-            true => Ok(()),
-            false => link::delete(host, &made),
-        }
+        switch::unless_in_use(host, bridge, &own, || link::delete(host, &made))
     });
     link::get(host, name)
 }

@@ -25,48 +25,30 @@ pub(super) fn ensure<'a>(
         None => make(host, keys, undo)?,
     };
     refuse_others(&bridge)?;
+    let (index, before) = (bridge.index, bridge.clone());
     if keys.promiscuous && !bridge.promiscuous {
         set_promiscuous(host, &bridge, true)?;
-        let back = bridge.clone();
+        let back = before.clone();
         undo.push("end promiscuous mode", move || {
-            match is_in_use(host, &back)? {
-                true => Ok(()),
-                false => set_promiscuous(host, &back, false),
-            }
+            unless_in_use(host, index, &[], || set_promiscuous(host, &back, false))
         });
     }
-    refuse_advertisements(host, &bridge, undo)?;
+    // No container may make itself the host's router.
+    let key = format!("ipv6/conf/{}/accept_ra", bridge.name);
+    if let Some(value) = sysctl::exchange(host, &key, "0")? {
+        undo.push(format!("set {key} back to {value}"), move || {
+            unless_in_use(host, index, &[], || sysctl::write(host, &key, &value))
+        });
+    }
     if !bridge.up {
         link::set_up(host, &bridge)?;
-        let back = bridge.clone();
         undo.push("set the bridge down again", move || {
-            match is_in_use(host, &back)? {
-                true => Ok(()),
-                false => link::change(host, &back, "set down", |message| message.down()),
-            }
+            unless_in_use(host, index, &[], || {
+                link::change(host, &before, "set down", |message| message.down())
+            })
         });
     }
     Ok(bridge)
-}
-
-/// No container may make itself the host's router.
-fn refuse_advertisements<'a>(
-    host: &'a Netlink,
-    bridge: &Link,
-    undo: &mut Undo<'a>,
-) -> Result<(), Error> {
-    let key = format!("ipv6/conf/{}/accept_ra", bridge.name);
-    if let Some(before) = sysctl::exchange(host, &key, "0")? {
-        let back = bridge.clone();
-        undo.push(
-            format!("set {key} back to {before}"),
-            move || match is_in_use(host, &back)? {
-                true => Ok(()),
-                false => sysctl::write(host, &key, &before),
-            },
-        );
-    }
-    Ok(())
 }
 
 /// Makes the bridge, unless somebody else was faster.
@@ -123,17 +105,21 @@ fn set_promiscuous(host: &Netlink, bridge: &Link, on: bool) -> Result<(), Error>
     })
 }
 
-/// Whether any container is attached. Other ADDs join under the host's lock, so that under it the answer stays true.
-fn is_in_use(host: &Netlink, bridge: &Link) -> Result<bool, Error> {
-    is_in_use_besides(host, bridge.index, &[])
-}
-
-/// Whether containers other than the one with these ports are attached. An uplink, which leads nowhere on this host, relies
-/// on nothing of the bridge.
-pub(super) fn is_in_use_besides(host: &Netlink, bridge: u32, own: &[u32]) -> Result<bool, Error> {
+/// Takes back what all containers of the bridge share, unless others than the one with the ports `own` are attached. An
+/// uplink, which leads nowhere on this host, relies on nothing. Other ADDs join under the host's lock.
+pub(super) fn unless_in_use(
+    host: &Netlink,
+    bridge: u32,
+    own: &[u32],
+    take_back: impl FnOnce() -> Result<(), Error>,
+) -> Result<(), Error> {
+    let _lock = host.netns().lock()?;
     let leads_elsewhere = |port: &Link| port.is(&InfoKind::Veth) && port.lower_netns.is_some();
     let ports = ports(host, bridge)?;
-    Ok((ports.iter()).any(|port| leads_elsewhere(port) && !own.contains(&port.index)))
+    match (ports.iter()).any(|port| leads_elsewhere(port) && !own.contains(&port.index)) {
+        true => Ok(()),
+        false => take_back(),
+    }
 }
 
 fn ports(host: &Netlink, bridge: u32) -> Result<Vec<Link>, Error> {
@@ -196,12 +182,7 @@ pub(super) fn ensure_address<'a>(
     if addr::add(host, carrier, address)? {
         let (back, own) = (carrier.clone(), own.to_vec());
         undo.push(format!("take {address} off the bridge"), move || {
-            // Containers that joined meanwhile rely on the address.
-            let _lock = host.netns().lock()?;
-            match is_in_use_besides(host, bridge, &own)? {
-                true => Ok(()),
-                false => remove(host, &back, address),
-            }
+            unless_in_use(host, bridge, &own, || remove(host, &back, address))
         });
     }
     pin(host, carrier)

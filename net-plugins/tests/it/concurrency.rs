@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use harness::require;
 use serde_json::json;
@@ -90,6 +91,45 @@ fn the_first_containers_of_a_bridge_may_come_together() {
     );
     for pod in pods.iter().step_by(2) {
         assert!(pod.reaches("10.9.0.1"));
+    }
+}
+
+#[test]
+fn what_a_bridge_was_given_stays_while_one_that_came_meanwhile_relies_on_it() {
+    if !ready() || require::program("strace").is_none() {
+        return;
+    }
+    let host = Host::new();
+    host.net.ip("link add br0 type bridge");
+    let conf = json!({
+        "cniVersion": "1.0.0", "name": "net", "type": "bridge", "bridge": "br0", "promiscMode": true,
+    });
+    let (failing, staying) = (host.container(), host.container());
+    // So slow that a whole ADD fits between its requests, and the other comes a little later each time.
+    let pause = Duration::from_millis(60);
+    let slowly = format!("inject=sendto,sendmsg:delay_enter={}", pause.as_micros());
+    let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &slowly];
+    let has_port = || !host.net.ip_json("link show master br0")[0].is_null();
+    for round in 0..12 {
+        let stay = host.call("bridge", &staying).id(&format!("stay{round}"));
+        thread::scope(|scope| {
+            let failed = scope.spawn(|| {
+                let call = host.call("bridge", &failing).id(&format!("fail{round}"));
+                let call = call.env("CNI_TEST_FAIL_AT", "the end").through(&strace);
+                call.fail("ADD", &conf)
+            });
+            while !has_port() && !failed.is_finished() {}
+            while has_port() && !failed.is_finished() {}
+            thread::sleep(pause / 2 * round);
+            stay.add(&conf);
+        });
+        let bridge = host.net.link("br0");
+        let flags = bridge["flags"].as_array().unwrap();
+        for flag in ["UP", "PROMISC"] {
+            assert!(flags.contains(&json!(flag)), "{round}: {bridge}");
+        }
+        stay.del(&conf);
+        host.net.ip("link set br0 down promisc off");
     }
 }
 
