@@ -110,6 +110,7 @@ impl<'a> Ipam<'a> {
         if !self.is_configured() {
             return Ok(());
         }
+        fault::point("ipam")?;
         delegate::call(self.kind, command, self.invocation, self.deadline()?)
     }
 

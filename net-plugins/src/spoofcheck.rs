@@ -74,12 +74,12 @@ impl SpoofCheck {
 
     /// Removes the rules; that there are none is fine.
     pub fn tear_down(&self) -> Result<(), Error> {
-        self.remove(&self.jumps()?)
+        self.remove(&self.jumps()?, true)
     }
 
     /// Removes the rules for DEL, when the owner's link is gone already. Network names play no part in the chains' names:
-    /// rules that are about another attachment's link stay.
-    pub fn tear_down_for(&self, owner: &Owner, host: &Netlink) -> Result<(), Error> {
+    /// rules that are about another attachment's link stay. `wanted`: the network has its interfaces checked.
+    pub fn tear_down_for(&self, owner: &Owner, host: &Netlink, wanted: bool) -> Result<(), Error> {
         let jumps = self.jumps()?;
         for name in jumps.iter().filter_map(|jump| jump.came_in_over.as_ref()) {
             let link = link::find(host, name)?.unwrap_or_default();
@@ -87,10 +87,11 @@ impl SpoofCheck {
                 return Ok(());
             }
         }
-        self.remove(&jumps)
+        self.remove(&jumps, wanted)
     }
 
-    fn remove(&self, jumps: &[FoundRule]) -> Result<(), Error> {
+    /// `wanted`: an empty table is of these plugins, and goes also when there is nothing else to remove.
+    fn remove(&self, jumps: &[FoundRule], wanted: bool) -> Result<(), Error> {
         let mut batch = Batch::new(TABLE);
         jumps.iter().for_each(|jump| batch.delete_rule(jump));
         for chain in [&self.chain, &self.mac_chain] {
@@ -99,10 +100,11 @@ impl SpoofCheck {
                 batch.delete_chain(chain);
             }
         }
-        if batch.is_empty() {
-            return Ok(());
+        match batch.is_empty() {
+            false => batch.commit("remove the MAC spoofing check")?,
+            true if !wanted => return Ok(()),
+            true => {}
         }
-        batch.commit("remove the MAC spoofing check")?;
         delete_idle_table()
     }
 
@@ -161,6 +163,6 @@ pub fn collect(host: &Netlink) -> Result<(), Error> {
             comment: String::new(),
         };
         // These very rules: when an ADD has made others meanwhile, nothing is removed.
-        orphan.remove(&jumps)
+        orphan.remove(&jumps, false)
     }))
 }

@@ -56,9 +56,9 @@ impl Plugin for Bridge {
         let owner = Owner::of(invocation, conf);
         let done = detach::veth(&host, invocation, conf, &owner, || Ok(()))?;
         let spoof_check = SpoofCheck::of(&owner.container_id, &owner.ifname);
-        let spoof_check = spoof_check.tear_down_for(&owner, &host);
-        let table = tidy(invocation, conf);
-        undo::all([done.link_and_lease, spoof_check, done.masquerade, table])
+        let wanted = checks_spoofing(invocation, conf);
+        let spoof_check = spoof_check.tear_down_for(&owner, &host, wanted);
+        undo::all([done.link_and_lease, spoof_check, done.masquerade])
     }
 
     fn check(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
@@ -83,14 +83,14 @@ impl Plugin for Bridge {
     fn gc(&self, invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
         let ipam = Ipam::of(invocation, conf);
         let collected = garbage::collect(&Netlink::host()?, &ipam, conf, || Ok(()));
-        undo::all([collected, tidy(invocation, conf)])
+        match checks_spoofing(invocation, conf) {
+            true => undo::all([collected, spoofcheck::delete_idle_table()]),
+            false => collected,
+        }
     }
 }
 
-/// A network that checks for spoofing leaves no empty table behind.
-fn tidy(invocation: &Invocation, conf: &NetConf) -> Result<(), Error> {
-    match Keys::read(conf, invocation) {
-        Ok(keys) if keys.spoof_check => spoofcheck::delete_idle_table(),
-        _ => Ok(()),
-    }
+/// Whether the network has its interfaces checked. An empty table may be anybody's where it has not.
+fn checks_spoofing(invocation: &Invocation, conf: &NetConf) -> bool {
+    Keys::read(conf, invocation).is_ok_and(|keys| keys.spoof_check)
 }

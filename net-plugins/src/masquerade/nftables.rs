@@ -74,12 +74,14 @@ fn write_postrouting(batch: &mut Batch) {
 }
 
 pub(super) fn tear_down(owner: &Owner) -> Result<(), Error> {
-    retry(
-        |rules| Ok(deletion(rules)),
-        &owner.mark(),
-        "remove masquerading",
-    )?;
-    // Also when there was nothing to remove: whoever removed the last rule may have died before it came to the table.
+    let mark = owner.mark();
+    let present = nft::rules(TABLE, CHECKS)?;
+    if present.iter().any(|rule| rule.comment.starts_with(&mark)) {
+        retry(|rules| Ok(deletion(rules)), &mark, "remove masquerading")?;
+    } else if !present.is_empty() {
+        return Ok(());
+    }
+    // Also when there was no rule at all: whoever removed the last one may have died before it came to the table.
     nft::delete_table_if_idle(TABLE, &[POSTROUTING, CHECKS], CHECKS)
 }
 
