@@ -250,7 +250,7 @@ fn ours_attaches_with_debians(plugin: Value) {
         network["name"] = json!("pods");
         network["ipam"] = ipam;
         let mut runtime = Runtime::new(&host.node, network, &our_cni_path());
-        // The second gets the address only if the first has given it back.
+        // Of host-local the second gets the address only if the first has given it back.
         for container in ["one", "two"] {
             runtime.start(container).expect("ADD");
             assert_eq!(host.addresses(container, "eth0"), BTreeSet::from([wanted]));
