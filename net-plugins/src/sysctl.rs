@@ -15,7 +15,7 @@ pub fn write(netlink: &Netlink, key: &str, value: &str) -> Result<(), Error> {
     exchange(netlink, key, value).map(drop)
 }
 
-/// [`write`] that is taken back when the ADD fails.
+/// [`write()`] that is taken back when the ADD fails.
 pub fn change<'a>(
     netlink: &'a Netlink,
     key: &str,
@@ -32,7 +32,7 @@ pub fn change<'a>(
     Ok(())
 }
 
-/// [`write`] that returns what the setting was; `None` when nothing was changed.
+/// [`write()`] that returns what the setting was; `None` when nothing was changed.
 pub fn exchange(netlink: &Netlink, key: &str, value: &str) -> Result<Option<String>, Error> {
     fault::point(key)?;
     let path = format!("/proc/sys/net/{key}");
