@@ -26,6 +26,11 @@ impl Samples {
         self.percentile(0.5)
     }
 
+    /// 0 when there are none.
+    pub(crate) fn mean(&self) -> f64 {
+        self.0.iter().sum::<f64>() / self.0.len().max(1) as f64
+    }
+
     /// The value below which this part of the samples lies; 0 when there are none.
     pub(crate) fn percentile(&self, part: f64) -> f64 {
         let mut sorted = self.0.clone();

@@ -23,6 +23,8 @@ const CONTAINERS: usize = 1_000 * BATCH;
 const SNAPSHOT: Duration = Duration::from_secs(30);
 /// History older than that is pruned.
 const RETENTION: Duration = Duration::from_secs(20);
+/// How often the dead rows are counted.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The run is told in so many parts. In the first ones the history fills.
 const PARTS: usize = 10;
 const SETTLED: usize = 3;
@@ -33,7 +35,9 @@ struct Part {
     p99: f64,
     /// Tables and indexes, in MiB.
     size: f64,
-    dead_rows: f64,
+    /// How long a dead row stays, in seconds: the dead rows on average, divided by the verbs that leave them in a second.
+    /// Their number goes up and down with autovacuum's minute and with the machine's speed.
+    dead_for: f64,
 }
 
 pub(crate) fn run(lab: &Lab) -> Result<Vec<Row>> {
@@ -71,7 +75,13 @@ pub(crate) fn run(lab: &Lab) -> Result<Vec<Row>> {
             |part| part.size,
             1.25,
         ),
-        row("soak-dead", "dead rows", "", |part| part.dead_rows, 1.25),
+        row(
+            "soak-dead",
+            "dead rows per verb in a second, on average",
+            "s",
+            |part| part.dead_for,
+            1.25,
+        ),
     ];
     service.check_books()?;
     drop(service);
@@ -87,24 +97,30 @@ async fn soak(url: &str, verbs: usize) -> Result<Vec<Part>> {
     let mut round = 0;
     for number in 1..=PARTS {
         let begin = Instant::now();
-        let mut times = Samples::EMPTY;
+        let (mut times, mut dead) = (Samples::EMPTY, Samples::EMPTY);
+        let mut next_look = begin;
         for _ in 0..verbs / PARTS / BATCH / 2 {
             round += 1;
             let [claimed, released] = come_and_go(&store, round * BATCH).await?;
             times.push_time(claimed);
             times.push_time(released);
+            if next_look <= Instant::now() {
+                dead.push(lab::ask(url, DEAD_ROWS)?.parse()?);
+                next_look = Instant::now() + LOOK_EVERY;
+            }
         }
+        let verbs_per_second = (verbs / PARTS) as f64 / begin.elapsed().as_secs_f64();
         let part = Part {
             p99: times.percentile(0.99),
             size: lab::ask(url, SIZE)?.parse()?,
-            dead_rows: lab::ask(url, DEAD_ROWS)?.parse()?,
+            dead_for: dead.mean() / verbs_per_second,
         };
         eprintln!(
-            "soak: part {number} of {PARTS} took {:.0} s, p99 of a batch {:.1} ms, {:.1} MiB, {} dead rows: {}",
+            "soak: part {number} of {PARTS} took {:.0} s, p99 of a batch {:.1} ms, {:.1} MiB, {:.0} dead rows on average: {}",
             begin.elapsed().as_secs_f64(),
             part.p99,
             part.size,
-            part.dead_rows,
+            dead.mean(),
             lab::ask(url, TABLES)?,
         );
         parts.push(part);

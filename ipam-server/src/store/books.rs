@@ -17,6 +17,12 @@ pub(super) struct Books {
     ledgers: BTreeMap<i64, Ledger>,
 }
 
+/// How many fresh intervals of each pool are read at once, where so many addresses are wanted from it.
+pub(super) fn read_ahead(wanted: &BTreeMap<i64, usize>) -> usize {
+    let most = wanted.values().copied().max().unwrap_or_default();
+    most.min(READ_AHEAD)
+}
+
 impl Books {
     /// Locks these pools, in the order of their ids, and then reads them and the time: what was changed while this waited
     /// is seen. Each comes with how many addresses are wanted from it. A pool that is gone is left out.
@@ -26,15 +32,14 @@ impl Books {
         wanted: &BTreeMap<i64, usize>,
     ) -> Answer<Self> {
         let pool_ids: Vec<_> = wanted.keys().copied().collect();
-        let counters = tx.lock_counters(&pool_ids).await?;
-        let ahead = wanted.values().copied().max().unwrap_or_default();
-        let ahead = ahead.min(READ_AHEAD);
+        let ahead = read_ahead(wanted);
         let LockedPools {
+            counters,
             wall,
             pools,
             removals,
             fresh,
-        } = tx.locked_pools(&counters, ahead as i64).await?;
+        } = tx.lock_pools(&pool_ids, ahead as i64).await?;
         let last = counters.iter().map(|counter| counter.last_at).max();
         // Also what is written down is not led astray by a clock that has jumped far: it would stay there for good.
         let reading = clock.read(wall);

@@ -91,7 +91,7 @@ async fn work<T: Statements>(
         .collect();
     let mut released = 0;
     if !suspects.is_empty() {
-        let mut holdings = Holdings::lock(tx, suspects.iter().cloned()).await?;
+        let mut holdings = Holdings::lock(tx, suspects.iter().cloned(), &[]).await?;
         nodes::check_presence(tx, identity(gc)).await??;
         nodes::check_undisputed(tx, identity(gc)).await??;
         for key in &suspects {

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use super::clock::Clock;
+use super::hints::Hints;
 use super::statements::{Answer, Statements};
 
 /// A database and its transactions.
@@ -18,6 +19,8 @@ pub(crate) trait Database: Sync {
     fn commit(tx: Self::Tx) -> impl Future<Output = Answer<()>> + Send;
     /// Ends a transaction so that nothing of it holds.
     fn rollback(tx: Self::Tx) -> impl Future<Output = Answer<()>> + Send;
+    /// What is remembered of pools, where asking ahead is of use.
+    fn hints(&self) -> Option<&Hints>;
     /// Whether the wall clock has jumped.
     fn clock(&self) -> &Clock;
     /// Which failures of this database are passed by when the transaction is tried again: serialization, deadlock, busy.

@@ -16,6 +16,7 @@ mod collect;
 mod cursor;
 mod database;
 mod fresh;
+mod hints;
 mod ledger;
 mod moment;
 mod nodes;

@@ -1,13 +1,21 @@
 //! A point in time with the database's resolution.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
-use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueRef};
+use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueFormat, PgValueRef};
 use sqlx::sqlite::{SqliteArgumentsBuffer, SqliteTypeInfo, SqliteValueRef};
 use sqlx::{Decode, Encode, Postgres, Sqlite, Type};
 use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+
+/// A `timestamptz` as text.
+const POSTGRES: &[BorrowedFormatItem<'_>] = format_description!(
+    "[year]-[month]-[day] [hour]:[minute]:[second][optional [.[subsecond]]][offset_hour sign:mandatory]"
+);
 
 /// Microseconds since 1970. `timestamptz` in PostgreSQL, an integer in SQLite.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -85,8 +93,44 @@ impl Encode<'_, Postgres> for Moment {
     }
 }
 
+impl Moment {
+    /// Writes it as PostgreSQL reads it.
+    pub(super) fn write_postgres(self, text: &mut String) {
+        let name = match self.0 {
+            before if before < Self::EARLIEST => "-infinity",
+            after if after > Self::LATEST => "infinity",
+            _ => {
+                let at = OffsetDateTime::from(self);
+                let (date, (hour, minute, second, micro)) = (at.date(), at.time().as_hms_micro());
+                // A string takes all that there is.
+                let _ = write!(
+                    text,
+                    "{:04}-{:02}-{:02}T{hour:02}:{minute:02}:{second:02}.{micro:06}Z",
+                    date.year(),
+                    u8::from(date.month()),
+                    date.day()
+                );
+                return;
+            }
+        };
+        text.push_str(name);
+    }
+
+    /// Reads what PostgreSQL writes (`DateStyle` ISO, time zone UTC, as sqlx sets them).
+    fn read_postgres(text: &str) -> Result<Self, BoxDynError> {
+        match text {
+            "-infinity" => Ok(Self(i64::MIN)),
+            "infinity" => Ok(Self(i64::MAX)),
+            _ => Ok(OffsetDateTime::parse(text, POSTGRES)?.into()),
+        }
+    }
+}
+
 impl<'r> Decode<'r, Postgres> for Moment {
     fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
+        if value.format() == PgValueFormat::Text {
+            return Self::read_postgres(value.as_str()?);
+        }
         let micros = <i64 as Decode<Postgres>>::decode(value)?;
         Ok(Self(match micros {
             i64::MIN | i64::MAX => micros,

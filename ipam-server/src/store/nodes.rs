@@ -70,6 +70,8 @@ pub(super) async fn admit<'a, T: Statements>(
         if says_nothing || row.is_some_and(|row| identity.is_known_as(row)) {
             answers.insert(identity, Ok(()));
         } else {
+            // The node's lock comes before those that were asked for ahead.
+            tx.forget_ahead().await?;
             let entry = introduce(tx, identity, issued).await?;
             noted |= matches!(entry, Entry::Noted | Entry::Disputes(_));
             answers.insert(identity, entry.answer());
@@ -134,14 +136,20 @@ pub(super) async fn has_left<T: Statements>(
     Ok(boots.iter().any(|seen| seen.boot_id == boot_id))
 }
 
+/// The names, as (cluster, name), in order.
+pub(super) fn names<'a>(
+    identities: impl Iterator<Item = &'a Identity<'a>>,
+) -> Vec<(String, String)> {
+    let names: BTreeSet<_> = identities.map(Identity::name).collect();
+    names.into_iter().collect()
+}
+
 /// The nodes of these identities that are known, by (cluster, name).
 pub(super) async fn known_nodes<T: Statements>(
     tx: &mut T,
     identities: &[Identity<'_>],
 ) -> Answer<BTreeMap<(String, String), NodeRow>> {
-    let names: BTreeSet<_> = identities.iter().map(Identity::name).collect();
-    let names: Vec<_> = names.into_iter().collect();
-    let rows = tx.nodes(&names).await?;
+    let rows = tx.nodes(&names(identities.iter())).await?;
     Ok((rows.into_iter())
         .map(|row| ((row.cluster.clone(), row.name.clone()), row))
         .collect())

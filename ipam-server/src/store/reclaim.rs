@@ -72,7 +72,7 @@ pub(super) async fn keep<D: Database>(db: &D, key: &Attachment) -> Result<()> {
     retry::<D, _, _>("keep", || async {
         let mut tx = db.begin().await?;
         let outcome = async {
-            let mut holdings = Holdings::lock(&mut tx, std::iter::once(key.clone())).await?;
+            let mut holdings = Holdings::lock(&mut tx, std::iter::once(key.clone()), &[]).await?;
             let node = present(&mut tx, &key.cluster, &key.node).await?;
             // As if it had been claimed in the present boot: a second look must not quarantine it again. Unless a claim
             // was quicker, whose marks are better.
@@ -198,7 +198,7 @@ async fn mark_page<D: Database>(
         .collect();
     let marked = suspects.len();
     if marked > 0 {
-        let holdings = Holdings::lock(tx, suspects.into_iter()).await?;
+        let holdings = Holdings::lock(tx, suspects.into_iter(), &[]).await?;
         // Read again: a claim that was waited for may have been of yet another boot.
         let present = present(tx, &node.cluster, &node.name).await?;
         let chosen = |row: &AttachmentRow| present.as_ref().is_some_and(|node| concerns(row, node));
@@ -253,7 +253,7 @@ async fn free_overdue<D: Database>(db: &D, work: &Work) -> Result<u64> {
     retry::<D, _, _>("reclaim", || async {
         let mut tx = db.begin().await?;
         let outcome = async {
-            let mut holdings = Holdings::lock(&mut tx, work.overdue.iter().cloned()).await?;
+            let mut holdings = Holdings::lock(&mut tx, work.overdue.iter().cloned(), &[]).await?;
             let disputed = disputed_nodes(&mut tx, &work.overdue).await?;
             let mut released = 0;
             for key in &work.overdue {

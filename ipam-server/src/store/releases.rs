@@ -1,6 +1,6 @@
 //! Releases: a batch of them in one transaction, always by attachment. What is unknown succeeds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipam_api::Attachment;
 use uuid::Uuid;
@@ -15,7 +15,7 @@ use super::nodes::{self, Identity};
 use super::order::{self, IssuedIn};
 use super::retry::{begin, finish, retry};
 use super::rows::{AttachmentRow, LeaseRow, parse_public_id};
-use super::statements::Statements;
+use super::statements::{Ahead, Statements};
 use crate::error::{Error, Result};
 
 /// See [`super::Begun::release`].
@@ -63,9 +63,11 @@ async fn work<T: Statements>(
     releases: &[Releasing],
 ) -> Result<Vec<u64>> {
     let keys = releases.iter().map(|one| one.release.attachment());
-    let mut holdings = Holdings::lock(tx, keys).await?;
+    let identities: Vec<_> = releases.iter().map(identity).collect();
+    let nodes = nodes::names(identities.iter());
+    let mut holdings = Holdings::lock(tx, keys, &nodes).await?;
     // After the locks: a claim of the node's next boot may have been waited for, and it commits its boot with itself.
-    let boots = boots_of(tx, releases).await?;
+    let boots = boots_of(tx, releases, &identities).await?;
     let mut counts = Vec::with_capacity(releases.len());
     for (one, boot) in releases.iter().zip(boots) {
         let key = one.release.attachment();
@@ -81,18 +83,14 @@ async fn work<T: Statements>(
 }
 
 /// For each release which boot of its node it was issued in.
-async fn boots_of<T: Statements>(tx: &mut T, releases: &[Releasing]) -> Result<Vec<IssuedIn>> {
-    let identities: Vec<_> = (releases.iter())
-        .map(|one| Identity {
-            cluster: &one.release.cluster,
-            node: &one.release.node,
-            machine_id: None,
-            boot_id: one.release.boot_id.as_deref(),
-        })
-        .collect();
-    let known = nodes::known_nodes(tx, &identities).await?;
+async fn boots_of<T: Statements>(
+    tx: &mut T,
+    releases: &[Releasing],
+    identities: &[Identity<'_>],
+) -> Result<Vec<IssuedIn>> {
+    let known = nodes::known_nodes(tx, identities).await?;
     let mut boots = BTreeMap::new();
-    for identity in &identities {
+    for identity in identities {
         if !boots.contains_key(identity) {
             let name = (identity.cluster.to_owned(), identity.node.to_owned());
             let node = known.get(&name);
@@ -106,12 +104,21 @@ async fn boots_of<T: Statements>(tx: &mut T, releases: &[Releasing]) -> Result<V
             boots.insert(*identity, boot);
         }
     }
-    Ok((releases.iter().zip(&identities))
+    Ok((releases.iter().zip(identities))
         .map(|(one, identity)| match boots.get(identity) {
             Some(boot) if !one.earlier_boot => *boot,
             _ => IssuedIn::Left,
         })
         .collect())
+}
+
+fn identity(one: &Releasing) -> Identity<'_> {
+    Identity {
+        cluster: &one.release.cluster,
+        node: &one.release.node,
+        machine_id: None,
+        boot_id: one.release.boot_id.as_deref(),
+    }
 }
 
 /// Attachments whose rows are locked, with what they hold.
@@ -129,21 +136,23 @@ struct Holding {
 
 impl Holdings {
     /// Locks the attachments in the order of their keys; unknown ones get a row, so that a claim which comes late meets it.
+    /// `nodes` are those that will be asked for next, by (cluster, name).
     pub(super) async fn lock<T: Statements>(
         tx: &mut T,
         keys: impl Iterator<Item = Attachment>,
+        nodes: &[(String, String)],
     ) -> Result<Self> {
-        let rows: BTreeMap<_, _> = keys
-            .map(|key| {
-                let row = AttachmentRow::new(&key);
-                (key, row)
-            })
-            .collect();
-        let rows = Vec::from_iter(rows.into_values());
+        let keys: BTreeSet<_> = keys.collect();
+        let keys = Vec::from_iter(keys);
+        let rows: Vec<_> = keys.iter().map(AttachmentRow::new).collect();
+        let mut next = vec![Ahead::Attachments(&rows), Ahead::LeasesOf(&keys)];
+        if !nodes.is_empty() {
+            next.push(Ahead::Nodes(nodes));
+        }
+        tx.ahead(&next).await?;
         let known = tx.upsert_attachments(&rows).await?;
-        let ids: Vec<_> = known.iter().map(|row| row.id).collect();
         let mut leases: BTreeMap<Uuid, Vec<LeaseRow>> = BTreeMap::new();
-        for lease in tx.leases_of(&ids).await? {
+        for lease in tx.leases_of_keys(&keys).await? {
             leases.entry(lease.attachment_id).or_default().push(lease);
         }
         let mut known: BTreeMap<_, _> = (known.into_iter()).map(|row| (row.key(), row)).collect();
@@ -261,7 +270,7 @@ impl Holdings {
         true
     }
 
-    /// Writes it all: the freed leases' lives to the history, their addresses to free space, the marks to the rows.
+    /// Writes it all, as the last of the transaction: the freed leases' lives to the history, their addresses to free space, the marks to the rows.
     pub(super) async fn settle<T: Statements>(
         self,
         tx: &mut T,
@@ -292,13 +301,12 @@ impl Holdings {
                 changed.push(holding.row);
             }
         }
-        tx.archive_leases(&freed, now, reason).await?;
         let changes = Changes {
             attachments: changed,
             ..books.close()
         };
-        tx.write(&changes).await?;
         tx.delete_attachments(&unmarked).await?;
+        tx.write_last(&freed, now, reason, &changes).await?;
         Ok(())
     }
 }
@@ -326,7 +334,7 @@ async fn release_one<T: Statements>(tx: &mut T, clock: &Clock, id: &str) -> Resu
         .await?
         .ok_or_else(not_found)?;
     let key = seen.attachment.key();
-    let mut holdings = Holdings::lock(tx, std::iter::once(key.clone())).await?;
+    let mut holdings = Holdings::lock(tx, std::iter::once(key.clone()), &[]).await?;
     // It may have been released, and the attachment claimed anew, until the row was locked.
     if !holdings.free_entry(&key, attachment_id, entry) {
         return Err(not_found());

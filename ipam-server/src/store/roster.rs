@@ -166,7 +166,7 @@ async fn forget_step<D: Database>(
         return Ok(Step::Over { was_known });
     }
     let keys: Vec<_> = holders.iter().map(AttachmentRow::key).collect();
-    let mut holdings = Holdings::lock(tx, keys.iter().cloned()).await?;
+    let mut holdings = Holdings::lock(tx, keys.iter().cloned(), &[]).await?;
     let freed = keys.iter().map(|key| holdings.change(key, |_| true)).sum();
     holdings.settle(tx, db.clock(), "forgotten").await?;
     Ok(Step::Freed {

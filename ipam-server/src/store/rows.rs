@@ -37,6 +37,8 @@ pub(crate) struct PoolRow {
 /// What is read of pools once their counters are locked.
 #[derive(Debug)]
 pub(crate) struct LockedPools {
+    /// In the order of their pools' ids. Unknown ones are left out.
+    pub(crate) counters: Vec<CounterRow>,
     /// The wall clock by then.
     pub(crate) wall: Moment,
     pub(crate) pools: Vec<PoolRow>,

@@ -59,13 +59,6 @@ pub(crate) trait PoolStatements: Send {
     ) -> impl Future<Output = Answer<Vec<PoolRow>>> + Send;
     /// Pools of these ids.
     fn pools_by_id(&mut self, ids: &[i64]) -> impl Future<Output = Answer<Vec<PoolRow>>> + Send;
-    /// The pools of these counters, which the caller has locked; and of each pool's never-used space, from the counter's mark
-    /// on, the first `wanted` intervals.
-    fn locked_pools(
-        &mut self,
-        counters: &[CounterRow],
-        wanted: i64,
-    ) -> impl Future<Output = Answer<LockedPools>> + Send;
     /// Pools (not those being deleted) with a name after `after`, by name; of one vrf or of all.
     fn list_pools(
         &mut self,
@@ -129,6 +122,13 @@ pub(crate) trait SpaceStatements: Send {
         &mut self,
         pool_ids: &[i64],
     ) -> impl Future<Output = Answer<Vec<CounterRow>>> + Send;
+    /// Locks counters as `lock_counters` does, and then reads these pools; and of each pool's never-used space, from the
+    /// counter's mark on, the first `wanted` intervals.
+    fn lock_pools(
+        &mut self,
+        pool_ids: &[i64],
+        wanted: i64,
+    ) -> impl Future<Output = Answer<LockedPools>> + Send;
     /// Reads counters without a lock.
     fn counters(
         &mut self,
@@ -195,7 +195,8 @@ pub(crate) trait SpaceStatements: Send {
 pub(crate) trait HolderStatements: Send {
     /// Inserts these attachments where their keys are new, and locks those that exist (for update, no change), in the
     /// given order, which is the order of keys. Answers the rows that were there, as they are now, in any order: all others
-    /// were inserted as given, and most are, so that to answer them would be most of the statement's cost.
+    /// were inserted as given (but that no release of them is known), and most are, so that to answer them would be most of
+    /// the statement's cost.
     fn upsert_attachments(
         &mut self,
         rows: &[AttachmentRow],
@@ -239,6 +240,11 @@ pub(crate) trait LeaseStatements: Send {
     fn leases_of(
         &mut self,
         attachment_ids: &[Uuid],
+    ) -> impl Future<Output = Answer<Vec<LeaseRow>>> + Send;
+    /// The leases of the attachments with these keys, by attachment and entry.
+    fn leases_of_keys(
+        &mut self,
+        keys: &[Attachment],
     ) -> impl Future<Output = Answer<Vec<LeaseRow>>> + Send;
     /// The lease on an address, with its attachment.
     fn lease_on(
@@ -369,6 +375,39 @@ pub(crate) trait ChangeStatements: Send {
     /// versions up; writes id, marks, released_at and pod of attachments, found by their key columns; inserts leases, of
     /// which `lease_address_key` is the judge. An error when a row is not there, or a counter not in its version.
     fn write(&mut self, changes: &Changes) -> impl Future<Output = Answer<()>> + Send;
+    /// Archives leases as `archive_leases` does, then writes changes as `write` does. It is the last that a transaction does:
+    /// PostgreSQL is sent it together with the commit, which fails where this would.
+    fn write_last(
+        &mut self,
+        archived: &[LeaseRow],
+        now: Moment,
+        reason: &str,
+        changes: &Changes,
+    ) -> impl Future<Output = Answer<()>> + Send;
+}
+
+/// Something that a transaction will ask.
+pub(crate) enum Ahead<'a> {
+    /// `nodes`
+    Nodes(&'a [(String, String)]),
+    /// `upsert_attachments`
+    Attachments(&'a [AttachmentRow]),
+    /// `leases_of_keys`
+    LeasesOf(&'a [Attachment]),
+    /// `pools_by_name`
+    Pools(&'a [String]),
+    /// `lock_pools`
+    Locked(&'a [i64], i64),
+}
+
+/// Asking ahead: for what takes a round trip each otherwise.
+pub(crate) trait AheadStatements: Send {
+    /// Asks all of this at once, in this order. When the very same is asked for afterwards, that is the answer to it, once.
+    /// SQLite, where there are no round trips, does nothing.
+    fn ahead(&mut self, next: &[Ahead<'_>]) -> impl Future<Output = Answer<()>> + Send;
+    /// Begins the transaction anew, if something was asked ahead and not asked for since: its locks are let go, so that those
+    /// which come before them in order can be taken.
+    fn forget_ahead(&mut self) -> impl Future<Output = Answer<()>> + Send;
 }
 
 /// All of them.
@@ -381,6 +420,7 @@ pub(crate) trait Statements:
     + HistoryStatements
     + IntervalStatements
     + ChangeStatements
+    + AheadStatements
 {
 }
 
@@ -393,5 +433,6 @@ impl<T> Statements for T where
         + HistoryStatements
         + IntervalStatements
         + ChangeStatements
+        + AheadStatements
 {
 }

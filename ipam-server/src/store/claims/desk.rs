@@ -6,11 +6,12 @@ use ipam_api::{Attachment, Claim, Lease};
 use uuid::Uuid;
 
 use super::super::addr::Addr;
+use super::super::hints::Guess;
 use super::super::nodes::{self, Identity};
 use super::super::order;
 use super::super::rows::{AttachmentRow, LeaseRow, PoolRow};
 use super::super::shown;
-use super::super::statements::{Answer, Statements};
+use super::super::statements::{Ahead, Answer, Statements};
 use super::{Granted, Reach};
 use crate::error::{Error, Result};
 use crate::pool::Layout;
@@ -56,19 +57,34 @@ pub(super) struct Ask {
 pub(super) async fn open<'a, T: Statements>(
     tx: &mut T,
     claims: &'a [Claim],
+    guess: Option<&Guess>,
 ) -> Result<(Vec<Desk<'a>>, bool)> {
     let verbs: Vec<_> = (claims.iter())
         .map(|claim| (identity(claim), claim.issued))
         .collect();
+    let mut desks: Vec<_> = claims.iter().map(Desk::new).collect();
+    if let Some(guess) = guess {
+        let names = nodes::names(verbs.iter().map(|(identity, _)| identity));
+        let rows = waiting_rows(&desks);
+        tx.ahead(&[
+            Ahead::Nodes(&names),
+            Ahead::Attachments(&rows),
+            Ahead::Pools(&guess.names),
+            Ahead::Locked(&guess.ids, guess.read_ahead as i64),
+        ])
+        .await?;
+    }
     let admission = nodes::admit(tx, &verbs).await?;
-    let mut desks: Vec<_> = (claims.iter())
-        .map(|claim| Desk::new(claim, refusal(&admission.answers, identity(claim))))
-        .collect();
-    let mut rows: Vec<_> = (desks.iter())
-        .filter(|desk| matches!(desk.state, State::Waiting))
-        .map(|desk| desk.row.clone())
-        .collect();
-    rows.sort_by_cached_key(AttachmentRow::key);
+    for desk in &mut desks {
+        if let Some(error) = refusal(&admission.answers, identity(desk.claim)) {
+            desk.state = State::Refused(error);
+        }
+    }
+    let rows = waiting_rows(&desks);
+    if rows.len() < desks.len() {
+        // Rows of claims that are refused were asked for.
+        tx.forget_ahead().await?;
+    }
     let known = tx.upsert_attachments(&rows).await?;
     let ids: Vec<_> = known.iter().map(|row| row.id).collect();
     let mut known: BTreeMap<Attachment, _> =
@@ -91,6 +107,16 @@ pub(super) async fn open<'a, T: Statements>(
         }
     }
     Ok((desks, admission.noted))
+}
+
+/// The rows of the claims that are not refused, in the order of their keys.
+fn waiting_rows(desks: &[Desk<'_>]) -> Vec<AttachmentRow> {
+    let waiting = |desk: &&Desk<'_>| matches!(desk.state, State::Waiting);
+    let mut rows: Vec<_> = (desks.iter().filter(waiting))
+        .map(|desk| desk.row.clone())
+        .collect();
+    rows.sort_by_cached_key(AttachmentRow::key);
+    rows
 }
 
 /// Refuses a claim of another boot than the attachment's, unless the node is in that now, and in no other.
@@ -135,7 +161,7 @@ fn refusal<'a>(
 }
 
 impl<'a> Desk<'a> {
-    fn new(claim: &'a Claim, refusal: Option<Error>) -> Self {
+    fn new(claim: &'a Claim) -> Self {
         let mut row = AttachmentRow::new(&claim.attachment);
         order::note_claim(&mut row, claim, true);
         note_pod(&mut row, claim);
@@ -144,7 +170,7 @@ impl<'a> Desk<'a> {
             row,
             inserted: false,
             held: Vec::new(),
-            state: refusal.map_or(State::Waiting, State::Refused),
+            state: State::Waiting,
         }
     }
 

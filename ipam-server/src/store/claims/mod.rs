@@ -16,8 +16,8 @@ use ipam_api::Claim;
 use self::desk::{Desk, State};
 use super::Granted;
 use super::books::Books;
-use super::clock::Clock;
 use super::database::Database;
+use super::hints::{Guess, Hints};
 use super::retry::{begin, finish, retry};
 use super::rows::{LeaseRow, PoolRow};
 use super::statements::Statements;
@@ -32,8 +32,14 @@ enum Reach {
     Every,
 }
 
-/// The batch's answers; none when pools have to be locked that were not.
-type Answers = Option<Vec<Result<Granted>>>;
+/// What came of a transaction.
+enum Tried {
+    Served(Vec<Result<Granted>>),
+    /// Pools have to be locked that were not.
+    OutOfReach,
+    /// What was asked ahead was not what was needed.
+    GuessedWrong,
+}
 
 /// See [`super::Begun::allocate`].
 pub(super) async fn allocate<D: Database>(
@@ -64,12 +70,16 @@ async fn batch<D: Database>(
     mut begun: Option<D::Tx>,
     claims: &[Claim],
 ) -> Result<Vec<Result<Granted>>> {
-    for reach in [Reach::FirstChoice, Reach::Every] {
-        let tried = || attempt(db, begun.take(), claims, reach);
-        let answers = retry::<D, _, _>("allocate", tried).await?;
-        if let Some(answers) = answers {
-            return Ok(answers);
+    let mut reach = Reach::FirstChoice;
+    let mut guess = db.hints().and_then(|hints| hints.guess(claims));
+    for _ in 0..3 {
+        let tried = || attempt(db, begun.take(), claims, reach, guess.as_ref());
+        match retry::<D, _, _>("allocate", tried).await? {
+            Tried::Served(answers) => return Ok(answers),
+            Tried::OutOfReach => reach = Reach::Every,
+            Tried::GuessedWrong => {}
         }
+        guess = None;
     }
     Err(Error::internal(
         "every listed pool was locked, and yet another was asked for",
@@ -85,32 +95,44 @@ async fn attempt<D: Database>(
     begun: Option<D::Tx>,
     claims: &[Claim],
     reach: Reach,
-) -> Result<Answers> {
+    guess: Option<&Guess>,
+) -> Result<Tried> {
     let mut tx = begin(db, begun).await?;
-    let outcome = work(&mut tx, db.clock(), claims, reach).await;
+    let outcome = work(&mut tx, db, claims, reach, guess).await;
     match outcome {
-        Ok(Outcome { answers, writes }) if !writes => {
+        Ok(Outcome { tried, writes }) if !writes => {
             D::rollback(tx).await?;
-            Ok(answers)
+            Ok(tried)
         }
-        other => finish::<D, _>(tx, other.map(|outcome| outcome.answers)).await,
+        other => finish::<D, _>(tx, other.map(|outcome| outcome.tried)).await,
     }
 }
 
 struct Outcome {
-    answers: Answers,
+    tried: Tried,
     /// Whether there is something to be kept.
     writes: bool,
 }
 
-async fn work<T: Statements>(
-    tx: &mut T,
-    clock: &Clock,
+impl Outcome {
+    /// Nothing is kept: it is tried in another way.
+    fn again(tried: Tried) -> Self {
+        Self {
+            tried,
+            writes: false,
+        }
+    }
+}
+
+async fn work<D: Database>(
+    tx: &mut D::Tx,
+    db: &D,
     claims: &[Claim],
     reach: Reach,
+    guess: Option<&Guess>,
 ) -> Result<Outcome> {
-    let (mut desks, noted) = desk::open(tx, claims).await?;
-    let pools = listed_pools(tx, &desks).await?;
+    let (mut desks, noted) = desk::open(tx, claims, guess).await?;
+    let pools = listed_pools(tx, &desks, db.hints()).await?;
     for desk in &mut desks {
         desk.decide(&pools);
     }
@@ -118,13 +140,15 @@ async fn work<T: Statements>(
     for pool_id in desks.iter().flat_map(|desk| desk.pools_to_lock(reach)) {
         *wanted.entry(pool_id).or_default() += 1;
     }
-    let mut books = Books::open(tx, clock, &wanted).await?;
+    // A further pool is not locked while one is held.
+    let others = |guess: &Guess| !wanted.is_empty() && !wanted.keys().eq(&guess.ids);
+    if guess.is_some_and(others) {
+        return Ok(Outcome::again(Tried::GuessedWrong));
+    }
+    let mut books = Books::open(tx, db.clock(), &wanted).await?;
     for desk in &mut desks {
         if !grant::grant(tx, desk, &mut books, reach).await? {
-            return Ok(Outcome {
-                answers: None,
-                writes: false,
-            });
+            return Ok(Outcome::again(Tried::OutOfReach));
         }
     }
     end_quarantines(tx, &desks, &mut books).await?;
@@ -132,12 +156,16 @@ async fn work<T: Statements>(
     let answers: Vec<_> = desks.into_iter().map(Desk::answer).collect();
     Ok(Outcome {
         writes: noted || answers.iter().any(Result::is_ok),
-        answers: Some(answers),
+        tried: Tried::Served(answers),
     })
 }
 
 /// The pools that the claims name, and those of the leases that their attachments hold.
-async fn listed_pools<T: Statements>(tx: &mut T, desks: &[Desk<'_>]) -> Result<Vec<PoolRow>> {
+async fn listed_pools<T: Statements>(
+    tx: &mut T,
+    desks: &[Desk<'_>],
+    hints: Option<&Hints>,
+) -> Result<Vec<PoolRow>> {
     let waiting = || {
         desks
             .iter()
@@ -150,7 +178,11 @@ async fn listed_pools<T: Statements>(tx: &mut T, desks: &[Desk<'_>]) -> Result<V
     let held: BTreeSet<_> = waiting()
         .flat_map(|desk| desk.held.iter().map(|lease| lease.pool_id))
         .collect();
-    let mut pools = tx.pools_by_name(&Vec::from_iter(names)).await?;
+    let names = Vec::from_iter(names);
+    let mut pools = tx.pools_by_name(&names).await?;
+    if let Some(hints) = hints {
+        hints.learn(&names, &pools);
+    }
     let missing = held
         .into_iter()
         .filter(|id| pools.iter().all(|pool| pool.id != *id));
@@ -195,9 +227,8 @@ async fn write<T: Statements>(tx: &mut T, desks: &[Desk<'_>], books: Books) -> R
             _ => {}
         }
     }
-    // The history copies the attachment's row: before that is changed.
-    tx.archive_leases(&replaced, now, "replaced").await?;
-    tx.write(&changes).await?;
     tx.delete_attachments(&unused).await?;
+    // The history copies the attachment's row: before that is changed.
+    tx.write_last(&replaced, now, "replaced", &changes).await?;
     Ok(())
 }

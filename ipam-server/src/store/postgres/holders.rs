@@ -3,74 +3,60 @@
 use ipam_api::Attachment;
 use uuid::Uuid;
 
+use super::call::Call;
 use super::{Tx, column};
 use crate::store::moment::Moment;
 use crate::store::rows::AttachmentRow;
 use crate::store::statements::{Answer, HolderStatements};
 
-/// Binds every column of attachments, in the order of the table.
-macro_rules! bind_attachments {
-    ($query:expr, $rows:ident) => {
-        $query
-            .bind(column!($rows, id))
-            .bind(column!($rows, text cluster))
-            .bind(column!($rows, text node))
-            .bind(column!($rows, text network))
-            .bind(column!($rows, text container_id))
-            .bind(column!($rows, text ifname))
-            .bind(column!($rows, option claim_boot))
-            .bind(column!($rows, claim_issued))
-            .bind(column!($rows, granted_issued))
-            .bind(column!($rows, option release_boot))
-            .bind(column!($rows, release_issued))
-            .bind(column!($rows, released_at))
-            .bind(column!($rows, option pod_namespace))
-            .bind(column!($rows, option pod_name))
-            .bind(column!($rows, option pod_uid))
-            .bind(column!($rows, option earlier_release_boot))
-            .bind(column!($rows, earlier_release_issued))
-    };
+/// Adds the columns of keys: cluster, node, network, container_id, ifname.
+pub(super) fn key_columns(call: Call, keys: &[Attachment]) -> Call {
+    call.words(keys.iter().map(|key| key.cluster.as_str()))
+        .words(keys.iter().map(|key| key.node.as_str()))
+        .words(keys.iter().map(|key| key.network.as_str()))
+        .words(keys.iter().map(|key| key.container_id.as_str()))
+        .words(keys.iter().map(|key| key.ifname.as_str()))
 }
 
-pub(super) use bind_attachments;
+pub(super) fn upsert(rows: &[AttachmentRow]) -> Call {
+    of_claims(Call::of("upsert_attachments"), rows)
+        .some_words(rows.iter().map(|row| row.pod_namespace.as_deref()))
+        .some_words(rows.iter().map(|row| row.pod_name.as_deref()))
+        .some_words(rows.iter().map(|row| row.pod_uid.as_deref()))
+}
+
+/// What becomes of the rows that exist, found by their keys.
+pub(super) fn write(rows: &[AttachmentRow]) -> Call {
+    of_claims(Call::of("write_attachments"), rows)
+        .some_words(rows.iter().map(|row| row.release_boot.as_deref()))
+        .some_values(rows.iter().map(|row| row.release_issued))
+        .some_values(rows.iter().map(|row| row.released_at))
+        .some_words(rows.iter().map(|row| row.pod_namespace.as_deref()))
+        .some_words(rows.iter().map(|row| row.pod_name.as_deref()))
+        .some_words(rows.iter().map(|row| row.pod_uid.as_deref()))
+        .some_words(rows.iter().map(|row| row.earlier_release_boot.as_deref()))
+        .some_values(rows.iter().map(|row| row.earlier_release_issued))
+}
+
+/// Adds id, key and what is known of claims.
+fn of_claims(call: Call, rows: &[AttachmentRow]) -> Call {
+    call.values(rows.iter().map(|row| row.id))
+        .words(rows.iter().map(|row| row.cluster.as_str()))
+        .words(rows.iter().map(|row| row.node.as_str()))
+        .words(rows.iter().map(|row| row.network.as_str()))
+        .words(rows.iter().map(|row| row.container_id.as_str()))
+        .words(rows.iter().map(|row| row.ifname.as_str()))
+        .some_words(rows.iter().map(|row| row.claim_boot.as_deref()))
+        .some_values(rows.iter().map(|row| row.claim_issued))
+        .some_values(rows.iter().map(|row| row.granted_issued))
+}
 
 impl HolderStatements for Tx {
     async fn upsert_attachments(&mut self, rows: &[AttachmentRow]) -> Answer<Vec<AttachmentRow>> {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        // The update changes nothing: it locks the row and answers it as it is by then. No index is touched.
-        let query = sqlx::query_as(
-            "-- upsert_attachments
-             with stored as (
-                 insert into attachment (id, cluster, node, network, container_id, ifname, claim_boot, claim_issued,
-                     granted_issued, release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid,
-                 earlier_release_boot, earlier_release_issued)
-                 select n.id, n.cluster, n.node, n.network, n.container_id, n.ifname, n.claim_boot, n.claim_issued,
-                     n.granted_issued, n.release_boot, n.release_issued, n.released_at, n.pod_namespace, n.pod_name,
-                     n.pod_uid, n.earlier_release_boot, n.earlier_release_issued
-                 from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                     $8::bigint[], $9::bigint[], $10::text[], $11::bigint[], $12::timestamptz[], $13::text[],
-                     $14::text[], $15::text[], $16::text[], $17::bigint[])
-                     with ordinality as n (id, cluster, node, network, container_id, ifname, claim_boot, claim_issued,
-                     granted_issued, release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid,
-                 earlier_release_boot, earlier_release_issued, place)
-                 order by n.place
-                 on conflict (container_id, ifname, network, node, cluster)
-                     do update set released_at = attachment.released_at
-                 returning id, cluster, node, network, container_id, ifname, claim_boot, claim_issued, granted_issued,
-                     release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid,
-                 earlier_release_boot, earlier_release_issued
-             )
-             select id, cluster, node, network, container_id, ifname, claim_boot, claim_issued, granted_issued,
-                 release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid,
-                 earlier_release_boot, earlier_release_issued
-             from stored
-             where id <> all($1)",
-        );
-        bind_attachments!(query, rows)
-            .fetch_all(self.connection())
-            .await
+        self.call(upsert(rows)).await
     }
 
     async fn find_attachments(&mut self, keys: &[Attachment]) -> Answer<Vec<AttachmentRow>> {

@@ -1,13 +1,28 @@
 //! Leases.
 
+use ipam_api::Attachment;
 use uuid::Uuid;
 
+use super::Tx;
+use super::call::Call;
+use super::holders::key_columns;
 use super::listing::{self, select_held};
-use super::{Tx, column};
 use crate::store::addr::Addr;
 use crate::store::moment::Moment;
 use crate::store::rows::{AttachmentRow, HeldRow, LeaseQuery, LeaseRow};
-use crate::store::statements::{Answer, LeaseStatements, expect_rows};
+use crate::store::statements::{Answer, LeaseStatements};
+
+pub(super) fn of_keys(keys: &[Attachment]) -> Call {
+    key_columns(Call::of("leases_of_keys"), keys)
+}
+
+pub(super) fn archive(rows: &[LeaseRow], released_at: Moment, reason: &str) -> Call {
+    Call::of("archive_leases")
+        .values(rows.iter().map(|row| row.attachment_id))
+        .values(rows.iter().map(|row| row.entry))
+        .value(released_at)
+        .word(reason)
+}
 
 impl LeaseStatements for Tx {
     async fn leases_of(&mut self, attachment_ids: &[Uuid]) -> Answer<Vec<LeaseRow>> {
@@ -24,6 +39,13 @@ impl LeaseStatements for Tx {
         .bind(attachment_ids)
         .fetch_all(self.connection())
         .await
+    }
+
+    async fn leases_of_keys(&mut self, keys: &[Attachment]) -> Answer<Vec<LeaseRow>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.call(of_keys(keys)).await
     }
 
     async fn lease_on(&mut self, vrf_id: i64, address: Addr) -> Answer<Option<HeldRow>> {
@@ -94,30 +116,7 @@ impl LeaseStatements for Tx {
         if rows.is_empty() {
             return Ok(());
         }
-        // By `any` as well: a join alone may walk the whole index, with all its dead entries, when few leases are left.
-        let done = sqlx::query(
-            "-- archive_leases
-             with gone as (
-                 delete from lease l
-                 where l.attachment_id = any($1)
-                     and (l.attachment_id, l.entry) in (select * from unnest($1::uuid[], $2::integer[]))
-                 returning l.attachment_id, l.entry, l.vrf_id, l.address, l.pool_id, l.owner, l.created_at
-             )
-             insert into history (attachment_id, entry, vrf_id, address, pool, cluster, node, network, container_id,
-                 ifname, pod_namespace, pod_name, pod_uid, owner, created_at, released_at, reason)
-             select g.attachment_id, g.entry, g.vrf_id, g.address, p.name, a.cluster, a.node, a.network,
-                 a.container_id, a.ifname, a.pod_namespace, a.pod_name, a.pod_uid, g.owner, g.created_at, $3, $4
-             from gone g
-             join attachment a on a.id = g.attachment_id
-             join pool p on p.id = g.pool_id",
-        )
-        .bind(column!(rows, attachment_id))
-        .bind(column!(rows, entry))
-        .bind(released_at)
-        .bind(reason)
-        .execute(self.connection())
-        .await?;
-        expect_rows("archive_leases", done.rows_affected(), rows.len())
+        self.run(vec![archive(rows, released_at, reason)]).await
     }
 
     async fn quarantine_leases(&mut self, ids: &[Uuid], until: Option<Moment>) -> Answer<()> {

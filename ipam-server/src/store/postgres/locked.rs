@@ -2,8 +2,8 @@
 
 use sqlx::FromRow;
 
-use super::pools::select_pool;
-use super::{Tx, column};
+use super::Tx;
+use super::call::Call;
 use crate::store::addr::Addr;
 use crate::store::moment::Moment;
 use crate::store::rows::{CounterRow, FreeRow, IntervalRow, LockedPools, PoolRow};
@@ -21,45 +21,33 @@ struct LockedPool {
     pool: PoolRow,
 }
 
-/// All in one statement: it is sent with every batch.
-pub(super) async fn locked_pools(
-    tx: &mut Tx,
-    counters: &[CounterRow],
-    wanted: i64,
-) -> Answer<LockedPools> {
-    let rows: Vec<LockedPool> = sqlx::query_as(select_pool!(
-        "locked_pools",
-        "clock_timestamp() as wall,
-             array(select first from pool_removal where pool_id = p.id order by first) as removal_firsts,
-             array(select last from pool_removal where pool_id = p.id order by first) as removal_lasts,
-             fresh.firsts as fresh_firsts, fresh.lasts as fresh_lasts,
-             ",
-        "cross join lateral (
-             select coalesce(array_agg(f.first order by f.first), '{}') as firsts,
-                 coalesce(array_agg(f.last order by f.first), '{}') as lasts
-             from (
-                 select first, last
-                 from free_range
-                 where pool_id = p.id
-                     and free_at = $3
-                     and first >= ($2::inet[])[array_position($1::bigint[], p.id)]
-                 order by first
-                 limit $4
-             ) f
-         ) fresh
-         where p.id = any($1)"
-    ))
-    .bind(column!(counters, pool_id))
-    .bind(column!(counters, fresh_from))
-    .bind(Moment::NEVER)
-    .bind(wanted)
-    .fetch_all(tx.connection())
-    .await?;
+pub(super) fn lock(pool_ids: &[i64]) -> Call {
+    Call::of("lock_counters").values(pool_ids.iter().copied())
+}
+
+/// The lock, and what is read behind it: in a statement of its own, which sees what the lock was waited for.
+pub(super) fn calls(pool_ids: &[i64], wanted: i64) -> [Call; 2] {
+    [lock(pool_ids), read(pool_ids, wanted)]
+}
+
+fn read(pool_ids: &[i64], wanted: i64) -> Call {
+    let ids = pool_ids.iter().copied();
+    Call::of("lock_pools").values(ids).value(wanted)
+}
+
+/// All in one round trip: it is sent with every batch.
+pub(super) async fn lock_pools(tx: &mut Tx, pool_ids: &[i64], wanted: i64) -> Answer<LockedPools> {
+    if !tx.has_ahead(&lock(pool_ids)) {
+        tx.call_ahead(Vec::from(calls(pool_ids, wanted))).await?;
+    }
+    let counters: Vec<CounterRow> = tx.call(lock(pool_ids)).await?;
+    let rows: Vec<LockedPool> = tx.call(read(pool_ids, wanted)).await?;
     let wall = match rows.iter().map(|row| row.wall).max() {
         Some(wall) => wall,
         None => tx.wall_clock().await?,
     };
     let mut locked = LockedPools {
+        counters,
         wall,
         pools: Vec::with_capacity(rows.len()),
         removals: Vec::new(),

@@ -1,5 +1,7 @@
 //! The statements in PostgreSQL's SQL: connections and transactions here, one file per noun beside it.
 
+mod ahead;
+mod call;
 mod changes;
 mod history;
 mod holders;
@@ -11,18 +13,22 @@ mod locked;
 mod nodes;
 mod open;
 mod pools;
+mod prepared;
 mod space;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
-use sqlx::{Executor, PgConnection, PgPool, Postgres};
+use sqlx::{AssertSqlSafe, Executor, PgConnection, PgPool, Postgres};
 
 use super::clock::Clock;
+use super::hints::Hints;
 use super::statements::Answer;
 use crate::error::{Error, Result};
 
+#[cfg(test)]
+pub(crate) use call::Call;
 pub(crate) use hosts::Hosts;
 #[cfg(test)]
 pub(crate) use open::{migrate, migrations};
@@ -48,6 +54,9 @@ macro_rules! column {
 
 use column;
 
+/// How a transaction that writes begins.
+const BEGIN: &str = "begin isolation level read committed, read write";
+
 /// How long a connection may take to answer `begin`. A dead peer that does not say so is found by this, and a few of them
 /// fit into one try of a transaction.
 const BEGIN_LIMIT: Duration = Duration::from_secs(2);
@@ -62,6 +71,7 @@ pub struct Database {
     hosts: Arc<Hosts>,
     service_id: Arc<str>,
     clock: Arc<Clock>,
+    hints: Arc<Hints>,
 }
 
 impl Database {
@@ -99,6 +109,8 @@ impl Database {
             let mut tx = Tx {
                 connection: self.connection().await?,
                 ended: false,
+                ahead: Vec::new(),
+                last: String::new(),
             };
             match tokio::time::timeout(BEGIN_LIMIT, tx.connection.execute(begin)).await {
                 Ok(Ok(_)) => return Ok(tx),
@@ -129,8 +141,7 @@ impl super::database::Database for Database {
     type Tx = Tx;
 
     async fn begin(&self) -> Answer<Tx> {
-        self.start("begin isolation level read committed, read write")
-            .await
+        self.start(BEGIN).await
     }
 
     async fn read(&self) -> Answer<Tx> {
@@ -140,15 +151,33 @@ impl super::database::Database for Database {
 
     async fn commit(mut tx: Tx) -> Answer<()> {
         // `commit` alone answers a failed transaction with a rollback and no error. The statement before it fails there.
-        tx.connection.execute("select 1; commit").await?;
-        tx.ended = true;
-        Ok(())
+        let last = match tx.last.as_str() {
+            "" => "select 1",
+            last => last,
+        };
+        let end = AssertSqlSafe(format!("{last}; commit"));
+        match tx.connection.execute(sqlx::raw_sql(end)).await {
+            Ok(_) => {
+                tx.ended = true;
+                Ok(())
+            }
+            Err(error @ sqlx::Error::Database(_)) => {
+                // The first failure counts. A connection that cannot roll back is closed.
+                tx.ended = tx.connection.execute("rollback").await.is_ok();
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn rollback(mut tx: Tx) -> Answer<()> {
         tx.connection.execute("rollback").await?;
         tx.ended = true;
         Ok(())
+    }
+
+    fn hints(&self) -> Option<&Hints> {
+        Some(&self.hints)
     }
 
     fn clock(&self) -> &Clock {
@@ -181,10 +210,15 @@ fn is_dead(error: &sqlx::Error) -> bool {
 pub(crate) struct Tx {
     connection: PoolConnection<Postgres>,
     ended: bool,
+    /// What was sent ahead and not asked for yet.
+    ahead: Vec<ahead::Answered>,
+    /// Calls that are sent with the commit.
+    last: String,
 }
 
 impl Tx {
     pub(crate) fn connection(&mut self) -> &mut PgConnection {
+        debug_assert!(self.last.is_empty(), "what is written last is the last");
         &mut self.connection
     }
 }

@@ -3,6 +3,7 @@
 use sqlx::FromRow;
 
 use super::Tx;
+use super::call::Call;
 use crate::store::moment::Moment;
 use crate::store::rows::{BootRow, NodeRow, NodeView};
 use crate::store::statements::{Answer, NodeStatements};
@@ -15,35 +16,22 @@ struct Rebooted {
     seen_at: Moment,
 }
 
+pub(super) fn call(names: &[(String, String)]) -> Call {
+    Call::of("nodes")
+        .words(names.iter().map(|(cluster, _)| cluster.as_str()))
+        .words(names.iter().map(|(_, name)| name.as_str()))
+}
+
 impl NodeStatements for Tx {
     async fn nodes(&mut self, names: &[(String, String)]) -> Answer<Vec<NodeRow>> {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        sqlx::query_as(
-            "-- nodes
-             select n.id, n.cluster, n.name, n.machine_id, n.boot_id, n.booted_at, n.reclaim_at, n.disputed_at
-             from unnest($1::text[], $2::text[]) as k (cluster, name)
-             join node n on n.cluster = k.cluster
-                 and n.name = k.name",
-        )
-        .bind(
-            names
-                .iter()
-                .map(|(cluster, _)| cluster.as_str())
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            names
-                .iter()
-                .map(|(_, name)| name.as_str())
-                .collect::<Vec<_>>(),
-        )
-        .fetch_all(self.connection())
-        .await
+        self.call(call(names)).await
     }
 
     async fn lock_node(&mut self, cluster: &str, name: &str, now: Moment) -> Answer<NodeRow> {
+        debug_assert!(self.ahead.is_empty(), "a node's lock is the first");
         sqlx::query_as(
             "-- lock_node
              insert into node (cluster, name, created_at)

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection};
 
 use super::super::clock::Clock;
 use super::super::moment::Moment;
 use super::hosts::Hosts;
-use super::{CONNECTIONS, Database};
+use super::{CONNECTIONS, Database, prepared};
 use crate::error::{Error, Result};
 
 /// How long a database that is not up yet is waited for.
@@ -28,13 +28,15 @@ const LIFETIME: Duration = Duration::from_secs(600);
 ///
 /// Plans are made once per statement and not for each value: every statement has an index that serves it at any size, and
 /// planning costs as much as a small statement itself. The price of a random page is that of tables in memory or on flash.
-pub(super) const SETTINGS: [(&str, &str); 6] = [
+/// Texts are quoted by the standard: the calls of prepared statements rely on it.
+pub(super) const SETTINGS: [(&str, &str); 7] = [
     ("lock_timeout", "5s"),
     ("statement_timeout", "7s"),
     ("idle_in_transaction_session_timeout", "10s"),
     ("plan_cache_mode", "force_generic_plan"),
     ("random_page_cost", "1.1"),
     ("jit", "off"),
+    ("standard_conforming_strings", "on"),
 ];
 
 /// The migrations. A newer server may have applied more: migrations only add, so this one runs on its schema.
@@ -76,12 +78,20 @@ pub(super) async fn open(url: &str) -> Result<Database> {
             let is_present = known.is_present(meta.age);
             Box::pin(async move { Ok(is_present) })
         })
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                let prepare = AssertSqlSafe(prepared::prepare());
+                connection.execute(sqlx::raw_sql(prepare)).await?;
+                Ok(())
+            })
+        })
         .connect_lazy_with(options.options(SETTINGS));
     Ok(Database {
         pool,
         hosts,
         service_id: service_id.into(),
         clock: Arc::new(Clock::from(now)),
+        hints: Arc::default(),
     })
 }
 

@@ -1,9 +1,10 @@
 //! Address spaces and pools.
 
-use super::{Tx, column, locked};
+use super::call::Call;
+use super::{Tx, column};
 use crate::store::addr::Addr;
 use crate::store::moment::Moment;
-use crate::store::rows::{CounterRow, IntervalRow, LockedPools, PoolChangeRow, PoolRow};
+use crate::store::rows::{IntervalRow, PoolChangeRow, PoolRow};
 use crate::store::statements::{Answer, PoolStatements, expect_rows};
 
 /// A statement that answers rows of pools: the name, then what follows the joins.
@@ -30,6 +31,10 @@ macro_rules! select_pool {
 }
 
 pub(super) use select_pool;
+
+pub(super) fn by_name(names: &[String]) -> Call {
+    Call::of("pools_by_name").words(names.iter().map(String::as_str))
+}
 
 impl PoolStatements for Tx {
     async fn wall_clock(&mut self) -> Answer<Moment> {
@@ -99,10 +104,7 @@ impl PoolStatements for Tx {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        sqlx::query_as(select_pool!("pools_by_name", "where p.name = any($1)"))
-            .bind(names)
-            .fetch_all(self.connection())
-            .await
+        self.call(by_name(names)).await
     }
 
     async fn pools_by_id(&mut self, ids: &[i64]) -> Answer<Vec<PoolRow>> {
@@ -113,10 +115,6 @@ impl PoolStatements for Tx {
             .bind(ids)
             .fetch_all(self.connection())
             .await
-    }
-
-    async fn locked_pools(&mut self, counters: &[CounterRow], wanted: i64) -> Answer<LockedPools> {
-        locked::locked_pools(self, counters, wanted).await
     }
 
     async fn list_pools(

@@ -1,9 +1,9 @@
 //! Counters and free space.
 
-use super::Tx;
+use super::{Tx, locked};
 use crate::store::addr::Addr;
 use crate::store::moment::Moment;
-use crate::store::rows::{CounterRow, FreeRow};
+use crate::store::rows::{CounterRow, FreeRow, LockedPools};
 use crate::store::statements::{Answer, SpaceStatements};
 
 impl SpaceStatements for Tx {
@@ -35,23 +35,11 @@ impl SpaceStatements for Tx {
         if pool_ids.is_empty() {
             return Ok(Vec::new());
         }
-        sqlx::query_as(
-            "-- lock_counters
-             select c.*
-             from (select id from unnest($1::bigint[]) as id order by id) as wanted
-             cross join lateral (
-                 select pool_id, leased, leased_reserved, quarantined, returned, fresh_from, returned_from_at,
-                     returned_from, returned_first, probe_at, last_at, version
-                 from pool_counter
-                 where pool_id = wanted.id
-                 order by version desc
-                 limit 1
-                 for update
-             ) as c",
-        )
-        .bind(pool_ids)
-        .fetch_all(self.connection())
-        .await
+        self.call(locked::lock(pool_ids)).await
+    }
+
+    async fn lock_pools(&mut self, pool_ids: &[i64], wanted: i64) -> Answer<LockedPools> {
+        locked::lock_pools(self, pool_ids, wanted).await
     }
 
     async fn counters(&mut self, pool_ids: &[i64]) -> Answer<Vec<CounterRow>> {

@@ -7,8 +7,9 @@ use super::Tx;
 use super::holders::rows_of;
 use crate::store::addr::Addr;
 use crate::store::changes::Changes;
+use crate::store::moment::Moment;
 use crate::store::rows::{AttachmentRow, CounterRow, FreeRow, LeaseRow};
-use crate::store::statements::{Answer, ChangeStatements, expect_rows};
+use crate::store::statements::{Answer, ChangeStatements, LeaseStatements, expect_rows};
 
 impl ChangeStatements for Tx {
     async fn write(&mut self, changes: &Changes) -> Answer<()> {
@@ -18,6 +19,17 @@ impl ChangeStatements for Tx {
         self.insert_free(&changes.added).await?;
         self.save_counters(&changes.counters).await?;
         self.insert_leases(&changes.leases).await
+    }
+
+    async fn write_last(
+        &mut self,
+        archived: &[LeaseRow],
+        now: Moment,
+        reason: &str,
+        changes: &Changes,
+    ) -> Answer<()> {
+        self.archive_leases(archived, now, reason).await?;
+        self.write(changes).await
     }
 }
 

@@ -38,6 +38,20 @@ pub(super) fn rows_of(attachments: &[AttachmentRow]) -> Json<Vec<Value>> {
     Json(attachments.iter().map(row).collect())
 }
 
+/// The keys of attachments: cluster, node, network, container_id, ifname.
+pub(super) fn attachment_keys(keys: &[Attachment]) -> Json<Vec<Value>> {
+    let columns = |key: &Attachment| {
+        json!([
+            key.cluster,
+            key.node,
+            key.network,
+            key.container_id,
+            key.ifname
+        ])
+    };
+    Json(keys.iter().map(columns).collect())
+}
+
 impl HolderStatements for Tx {
     async fn upsert_attachments(&mut self, rows: &[AttachmentRow]) -> Answer<Vec<AttachmentRow>> {
         if rows.is_empty() {
@@ -47,11 +61,9 @@ impl HolderStatements for Tx {
         let query = sqlx::query_as(
             "-- upsert_attachments
              insert into attachment (id, cluster, node, network, container_id, ifname, claim_boot, claim_issued,
-                 granted_issued, release_boot, release_issued, released_at, pod_namespace, pod_name, pod_uid,
-                 earlier_release_boot, earlier_release_issued)
+                 granted_issued, pod_namespace, pod_name, pod_uid)
              select unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
-                 value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13,
-                 value ->> 14, value ->> 15, value ->> 16
+                 value ->> 7, value ->> 8, value ->> 12, value ->> 13, value ->> 14
              from json_each(?1)
              where true
              order by key
@@ -86,19 +98,7 @@ impl HolderStatements for Tx {
                  and a.node = k.value ->> 1
                  and a.cluster = k.value ->> 0",
         )
-        .bind(Json(
-            keys.iter()
-                .map(|key| {
-                    json!([
-                        key.cluster,
-                        key.node,
-                        key.network,
-                        key.container_id,
-                        key.ifname
-                    ])
-                })
-                .collect::<Vec<_>>(),
-        ))
+        .bind(attachment_keys(keys))
         .fetch_all(self.connection())
         .await
     }

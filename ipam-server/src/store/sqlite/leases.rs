@@ -1,10 +1,12 @@
 //! Leases.
 
+use ipam_api::Attachment;
 use serde_json::{Value, json};
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Tx;
+use super::holders::attachment_keys;
 use super::listing::{self, select_held};
 use crate::store::addr::Addr;
 use crate::store::moment::Moment;
@@ -34,6 +36,27 @@ impl LeaseStatements for Tx {
              order by attachment_id, entry",
         )
         .bind(ids_of(attachment_ids))
+        .fetch_all(self.connection())
+        .await
+    }
+
+    async fn leases_of_keys(&mut self, keys: &[Attachment]) -> Answer<Vec<LeaseRow>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        sqlx::query_as(
+            "-- leases_of_keys
+             select l.attachment_id, l.entry, l.vrf_id, l.address, l.pool_id, l.owner, l.created_at, l.quarantined_until
+             from json_each(?1) k
+             cross join attachment a on a.container_id = k.value ->> 3
+                 and a.ifname = k.value ->> 4
+                 and a.network = k.value ->> 2
+                 and a.node = k.value ->> 1
+                 and a.cluster = k.value ->> 0
+             join lease l on l.attachment_id = a.id
+             order by l.attachment_id, l.entry",
+        )
+        .bind(attachment_keys(keys))
         .fetch_all(self.connection())
         .await
     }

@@ -19,7 +19,8 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Executor, Sqlite, SqliteConnection, SqlitePool};
 
 use super::clock::Clock;
-use super::statements::Answer;
+use super::hints::Hints;
+use super::statements::{Ahead, AheadStatements, Answer};
 use crate::error::{Error, Result};
 
 #[cfg(test)]
@@ -88,6 +89,10 @@ impl super::database::Database for Database {
         tx.end("rollback").await
     }
 
+    fn hints(&self) -> Option<&Hints> {
+        None
+    }
+
     fn clock(&self) -> &Clock {
         &self.clock
     }
@@ -126,6 +131,16 @@ impl Tx {
 
     pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
         &mut self.connection
+    }
+}
+
+impl AheadStatements for Tx {
+    async fn ahead(&mut self, _: &[Ahead<'_>]) -> Answer<()> {
+        Ok(())
+    }
+
+    async fn forget_ahead(&mut self) -> Answer<()> {
+        Ok(())
     }
 }
 

@@ -6,10 +6,8 @@ use time::OffsetDateTime;
 use super::Tx;
 use crate::store::addr::Addr;
 use crate::store::moment::Moment;
-use crate::store::rows::{CounterRow, IntervalRow, LockedPools, PoolChangeRow, PoolRow};
-use crate::store::statements::{
-    Answer, IntervalStatements, PoolStatements, SpaceStatements, expect_rows,
-};
+use crate::store::rows::{IntervalRow, PoolChangeRow, PoolRow};
+use crate::store::statements::{Answer, PoolStatements, expect_rows};
 
 /// A statement that answers rows of pools: the name, then what follows the joins.
 macro_rules! select_pool {
@@ -104,21 +102,6 @@ impl PoolStatements for Tx {
         .bind(Json(ids))
         .fetch_all(self.connection())
         .await
-    }
-
-    async fn locked_pools(&mut self, counters: &[CounterRow], wanted: i64) -> Answer<LockedPools> {
-        let ids: Vec<_> = counters.iter().map(|counter| counter.pool_id).collect();
-        let mut locked = LockedPools {
-            wall: self.wall_clock().await?,
-            pools: self.pools_by_id(&ids).await?,
-            removals: self.removals(&ids).await?,
-            fresh: Vec::new(),
-        };
-        for counter in counters.iter().filter(|_| wanted > 0) {
-            let fresh = self.fresh_ranges(counter.pool_id, counter.fresh_from, wanted);
-            locked.fresh.append(&mut fresh.await?);
-        }
-        Ok(locked)
     }
 
     async fn list_pools(

@@ -5,8 +5,8 @@ use sqlx::types::Json;
 use super::Tx;
 use crate::store::addr::Addr;
 use crate::store::moment::Moment;
-use crate::store::rows::{CounterRow, FreeRow};
-use crate::store::statements::{Answer, SpaceStatements};
+use crate::store::rows::{CounterRow, FreeRow, LockedPools};
+use crate::store::statements::{Answer, IntervalStatements, PoolStatements, SpaceStatements};
 
 impl SpaceStatements for Tx {
     async fn insert_counter(&mut self, counter: &CounterRow) -> Answer<()> {
@@ -36,6 +36,21 @@ impl SpaceStatements for Tx {
     async fn lock_counters(&mut self, pool_ids: &[i64]) -> Answer<Vec<CounterRow>> {
         // The transaction holds the only write lock.
         self.counters(pool_ids).await
+    }
+
+    async fn lock_pools(&mut self, pool_ids: &[i64], wanted: i64) -> Answer<LockedPools> {
+        let mut locked = LockedPools {
+            counters: self.lock_counters(pool_ids).await?,
+            wall: self.wall_clock().await?,
+            pools: self.pools_by_id(pool_ids).await?,
+            removals: self.removals(pool_ids).await?,
+            fresh: Vec::new(),
+        };
+        for counter in locked.counters.iter().filter(|_| wanted > 0) {
+            let fresh = self.fresh_ranges(counter.pool_id, counter.fresh_from, wanted);
+            locked.fresh.append(&mut fresh.await?);
+        }
+        Ok(locked)
     }
 
     async fn counters(&mut self, pool_ids: &[i64]) -> Answer<Vec<CounterRow>> {

@@ -1,9 +1,11 @@
 //! Tests of what only the store can see: both databases' statements and schemas.
 
+mod ahead;
 mod connections;
 mod exercise;
 mod gathered;
 mod introduced;
+mod last;
 mod overtaken;
 mod plans;
 mod schema;

@@ -14,9 +14,9 @@ use crate::store::database::Database;
 use crate::store::moment::Moment;
 use crate::store::statements::Statements;
 
-const NOW: Moment = Moment(1_750_000_000_000_001);
+pub(in crate::store::tests) const NOW: Moment = Moment(1_750_000_000_000_001);
 
-fn addr(text: &str) -> Addr {
+pub(in crate::store::tests) fn addr(text: &str) -> Addr {
     text.parse::<IpAddr>().expect("an address").into()
 }
 
