@@ -60,7 +60,7 @@ pub(super) async fn admit<'a, T: Statements>(
     let (mut answers, mut noted) = (BTreeMap::new(), false);
     // In the order of names, because rows are locked on the way; of one name in the order of arrival.
     let mut in_order = verbs.to_vec();
-    in_order.sort_by_key(|(identity, _)| identity.name());
+    in_order.sort_by_key(|(identity, _)| (identity.cluster, identity.node));
     for (identity, issued) in in_order {
         if answers.contains_key(&identity) {
             continue;

@@ -169,6 +169,17 @@ impl AttachmentRow {
         }
     }
 
+    /// The columns of the key, in the order in which keys are compared.
+    pub(crate) fn key_columns(&self) -> [&str; 5] {
+        [
+            &self.cluster,
+            &self.node,
+            &self.network,
+            &self.container_id,
+            &self.ifname,
+        ]
+    }
+
     /// The attachment that it is about.
     pub(crate) fn key(&self) -> Attachment {
         Attachment {

@@ -1,6 +1,7 @@
 //! One claim of a batch on its way: what its attachment holds, and what is decided about it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ipam_api::{Attachment, Claim, Lease};
 use uuid::Uuid;
@@ -47,7 +48,7 @@ pub(super) enum State {
 /// One entry of an open claim.
 pub(super) struct Ask {
     /// Its pools in order, as they were before they were locked.
-    pub(super) pools: Vec<PoolRow>,
+    pub(super) pools: Vec<Arc<PoolRow>>,
     /// The address that it must be, and the pool that may lease it.
     pub(super) wanted: Option<(Addr, i64)>,
 }
@@ -63,9 +64,9 @@ pub(super) async fn open<'a, T: Statements>(
         .map(|claim| (identity(claim), claim.issued))
         .collect();
     let mut desks: Vec<_> = claims.iter().map(Desk::new).collect();
+    let mut rows = waiting_rows(&desks);
     if let Some(guess) = guess {
         let names = nodes::names(verbs.iter().map(|(identity, _)| identity));
-        let rows = waiting_rows(&desks);
         tx.ahead(&[
             Ahead::Nodes(&names),
             Ahead::Attachments(&rows),
@@ -80,10 +81,10 @@ pub(super) async fn open<'a, T: Statements>(
             desk.state = State::Refused(error);
         }
     }
-    let rows = waiting_rows(&desks);
-    if rows.len() < desks.len() {
+    if !desks.iter().all(is_waiting) {
         // Rows of claims that are refused were asked for.
         tx.forget_ahead().await?;
+        rows = waiting_rows(&desks);
     }
     let known = tx.upsert_attachments(&rows).await?;
     let ids: Vec<_> = known.iter().map(|row| row.id).collect();
@@ -111,12 +112,14 @@ pub(super) async fn open<'a, T: Statements>(
 
 /// The rows of the claims that are not refused, in the order of their keys.
 fn waiting_rows(desks: &[Desk<'_>]) -> Vec<AttachmentRow> {
-    let waiting = |desk: &&Desk<'_>| matches!(desk.state, State::Waiting);
-    let mut rows: Vec<_> = (desks.iter().filter(waiting))
-        .map(|desk| desk.row.clone())
-        .collect();
-    rows.sort_by_cached_key(AttachmentRow::key);
+    let waiting = desks.iter().filter(|desk| is_waiting(desk));
+    let mut rows: Vec<_> = waiting.map(|desk| desk.row.clone()).collect();
+    rows.sort_by(|a, b| a.key_columns().cmp(&b.key_columns()));
     rows
+}
+
+fn is_waiting(desk: &Desk<'_>) -> bool {
+    matches!(desk.state, State::Waiting)
 }
 
 /// Refuses a claim of another boot than the attachment's, unless the node is in that now, and in no other.
@@ -184,7 +187,7 @@ impl<'a> Desk<'a> {
     }
 
     /// Decides as far as the attachment and the pools' settings tell.
-    pub(super) fn decide(&mut self, pools: &[PoolRow]) {
+    pub(super) fn decide(&mut self, pools: &[Arc<PoolRow>]) {
         if !matches!(self.state, State::Waiting) {
             return;
         }
@@ -205,7 +208,7 @@ impl<'a> Desk<'a> {
 
     /// As many entries, each held pool in its entry's list, each wanted address among the held. The pools' states do not
     /// matter.
-    fn is_satisfied(&self, pools: &[PoolRow]) -> bool {
+    fn is_satisfied(&self, pools: &[Arc<PoolRow>]) -> bool {
         let is_listed = |lease: &LeaseRow| {
             let entry = usize::try_from(lease.entry).ok();
             let entry = entry.and_then(|index| self.claim.entries.get(index));
@@ -226,7 +229,7 @@ impl<'a> Desk<'a> {
         then.is_some() && now.is_some() && then != now
     }
 
-    fn show_held(&mut self, pools: &[PoolRow]) -> State {
+    fn show_held(&mut self, pools: &[Arc<PoolRow>]) -> State {
         let before = self.row.clone();
         order::note_claim(&mut self.row, self.claim, false);
         let shown: Result<_> = (self.held.iter())
@@ -248,7 +251,7 @@ impl<'a> Desk<'a> {
         }
     }
 
-    fn describe_held(&self, pools: &[PoolRow]) -> String {
+    fn describe_held(&self, pools: &[Arc<PoolRow>]) -> String {
         let one = |lease: &LeaseRow| {
             let pool = by_id(pools, lease.pool_id).map_or("?", |pool| &pool.name);
             format!("{} of pool {pool:?}", lease.address)
@@ -257,7 +260,7 @@ impl<'a> Desk<'a> {
     }
 
     /// Finds the pools of each entry, and the entry of each wanted address.
-    fn ask(&self, pools: &[PoolRow]) -> State {
+    fn ask(&self, pools: &[Arc<PoolRow>]) -> State {
         let mut asks = Vec::with_capacity(self.claim.entries.len());
         for entry in &self.claim.entries {
             let mut listed = Vec::with_capacity(entry.pools.len());
@@ -266,7 +269,7 @@ impl<'a> Desk<'a> {
                     .iter()
                     .find(|pool| pool.name == *name && pool.state != "deleting")
                 {
-                    Some(pool) => listed.push(pool.clone()),
+                    Some(pool) => listed.push(Arc::clone(pool)),
                     None => return State::Refused(Error::PoolNotFound(name.clone())),
                 }
             }
@@ -334,7 +337,7 @@ impl<'a> Desk<'a> {
 
 impl Ask {
     fn pool_that_may_lease(&self, address: Addr) -> Option<i64> {
-        let may_lease = |pool: &&PoolRow| {
+        let may_lease = |pool: &&Arc<PoolRow>| {
             // The bounds first: they are cheaper than the layout.
             pool.subnet_first <= address
                 && address <= pool.subnet_last
@@ -363,6 +366,6 @@ pub(super) fn note_pod(row: &mut AttachmentRow, claim: &Claim) {
     (row.pod_namespace, row.pod_name, row.pod_uid) = (pod.namespace, pod.name, pod.uid);
 }
 
-fn by_id(pools: &[PoolRow], id: i64) -> Option<&PoolRow> {
-    pools.iter().find(|pool| pool.id == id)
+fn by_id(pools: &[Arc<PoolRow>], id: i64) -> Option<&PoolRow> {
+    pools.iter().map(Arc::as_ref).find(|pool| pool.id == id)
 }

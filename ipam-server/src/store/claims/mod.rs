@@ -10,6 +10,7 @@ mod grant;
 mod shortage;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ipam_api::Claim;
 
@@ -165,7 +166,7 @@ async fn listed_pools<T: Statements>(
     tx: &mut T,
     desks: &[Desk<'_>],
     hints: Option<&Hints>,
-) -> Result<Vec<PoolRow>> {
+) -> Result<Vec<Arc<PoolRow>>> {
     let waiting = || {
         desks
             .iter()
@@ -188,7 +189,7 @@ async fn listed_pools<T: Statements>(
         .filter(|id| pools.iter().all(|pool| pool.id != *id));
     let missing: Vec<_> = missing.collect();
     pools.append(&mut tx.pools_by_id(&missing).await?);
-    Ok(pools)
+    Ok(pools.into_iter().map(Arc::new).collect())
 }
 
 /// What is claimed again is not left behind.

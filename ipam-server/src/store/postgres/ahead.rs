@@ -46,17 +46,27 @@ impl Tx {
     where
         R: for<'r> FromRow<'r, PgRow>,
     {
-        let sent = self.ahead.iter().position(|sent| call.is(&sent.call));
-        let rows = match sent {
-            Some(index) => self.ahead.remove(index).rows,
-            None => self.exchange(&call.text(), 1).await?.remove(0),
-        };
-        rows.iter().map(R::from_row).collect()
+        if let Some(rows) = self.take_ahead(&call)? {
+            return Ok(rows);
+        }
+        let answers = self.exchange(&call.text(), 1).await?;
+        answers.iter().flatten().map(R::from_row).collect()
+    }
+
+    /// The rows of the call that was sent ahead and that begins with these values.
+    pub(super) fn take_ahead<R>(&mut self, call: &Call) -> Answer<Option<Vec<R>>>
+    where
+        R: for<'r> FromRow<'r, PgRow>,
+    {
+        let sent = (self.ahead.iter()).position(|sent| call.begins(&sent.call));
+        let rows = sent.map(|index| self.ahead.remove(index).rows);
+        rows.map(|rows| rows.iter().map(R::from_row).collect())
+            .transpose()
     }
 
     /// Whether that call was sent ahead.
     pub(super) fn has_ahead(&self, call: &Call) -> bool {
-        self.ahead.iter().any(|sent| call.is(&sent.call))
+        self.ahead.iter().any(|sent| call.begins(&sent.call))
     }
 
     /// Sends calls in one round trip and keeps their answers.

@@ -26,9 +26,10 @@ impl Call {
         self.text
     }
 
-    /// Whether that is its text.
-    pub(crate) fn is(&self, text: &str) -> bool {
-        text.strip_suffix(')') == Some(&self.text)
+    /// Whether that is the text of a call with these values, and perhaps with more.
+    pub(crate) fn begins(&self, text: &str) -> bool {
+        let rest = text.strip_prefix(self.text.as_str());
+        rest.is_some_and(|rest| rest.starts_with(['(', ',', ')']))
     }
 
     /// A value that is no text: digits, a time.
