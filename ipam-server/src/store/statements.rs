@@ -5,6 +5,8 @@
 //! In PostgreSQL locks are row locks, taken in statements of their own (a lock taken in a CTE of the same statement works
 //! on a snapshot that is older than the lock). In SQLite a transaction holds the only write lock from its beginning.
 
+mod ahead;
+mod changes;
 mod nodes;
 
 use std::future::Future;
@@ -13,7 +15,6 @@ use ipam_api::Attachment;
 use uuid::Uuid;
 
 use super::addr::Addr;
-use super::changes::Changes;
 use super::moment::Moment;
 use super::rows::{
     AttachmentRow, CounterRow, FreeRow, HeldRow, HistoryRow, IntervalRow, LeaseQuery, LeaseRow,
@@ -21,6 +22,8 @@ use super::rows::{
 };
 use crate::pool::Interval;
 
+pub(crate) use ahead::{Ahead, AheadStatements};
+pub(crate) use changes::ChangeStatements;
 pub(crate) use nodes::NodeStatements;
 
 /// What a statement answers.
@@ -367,47 +370,6 @@ pub(crate) trait IntervalStatements: Send {
         after: Moment,
         limit: i64,
     ) -> impl Future<Output = Answer<Vec<ReleasedRow>>> + Send;
-}
-
-/// What a transaction writes at its end.
-pub(crate) trait ChangeStatements: Send {
-    /// Deletes, moves and inserts free intervals, found by (pool_id, first); writes everything in counters and counts their
-    /// versions up; writes id, marks, released_at and pod of attachments, found by their key columns; inserts leases, of
-    /// which `lease_address_key` is the judge. An error when a row is not there, or a counter not in its version.
-    fn write(&mut self, changes: &Changes) -> impl Future<Output = Answer<()>> + Send;
-    /// Archives leases as `archive_leases` does, then writes changes as `write` does. It is the last that a transaction does:
-    /// PostgreSQL is sent it together with the commit, which fails where this would.
-    fn write_last(
-        &mut self,
-        archived: &[LeaseRow],
-        now: Moment,
-        reason: &str,
-        changes: &Changes,
-    ) -> impl Future<Output = Answer<()>> + Send;
-}
-
-/// Something that a transaction will ask.
-pub(crate) enum Ahead<'a> {
-    /// `nodes`
-    Nodes(&'a [(String, String)]),
-    /// `upsert_attachments`
-    Attachments(&'a [AttachmentRow]),
-    /// `leases_of_keys`
-    LeasesOf(&'a [Attachment]),
-    /// `pools_by_name`
-    Pools(&'a [String]),
-    /// `lock_pools`
-    Locked(&'a [i64], i64),
-}
-
-/// Asking ahead: for what takes a round trip each otherwise.
-pub(crate) trait AheadStatements: Send {
-    /// Asks all of this at once, in this order. When the very same is asked for afterwards, that is the answer to it, once.
-    /// SQLite, where there are no round trips, does nothing.
-    fn ahead(&mut self, next: &[Ahead<'_>]) -> impl Future<Output = Answer<()>> + Send;
-    /// Begins the transaction anew, if something was asked ahead and not asked for since: its locks are let go, so that those
-    /// which come before them in order can be taken.
-    fn forget_ahead(&mut self) -> impl Future<Output = Answer<()>> + Send;
 }
 
 /// All of them.

@@ -28,8 +28,8 @@ const LIFETIME: Duration = Duration::from_secs(600);
 ///
 /// Plans are made once per statement and not for each value: every statement has an index that serves it at any size, and
 /// planning costs as much as a small statement itself. The price of a random page is that of tables in memory or on flash.
-/// Texts are quoted by the standard: the calls of prepared statements rely on it.
-pub(super) const SETTINGS: [(&str, &str); 7] = [
+/// Texts are quoted by the standard, and arrays have nulls: the calls of prepared statements rely on it.
+pub(super) const SETTINGS: [(&str, &str); 8] = [
     ("lock_timeout", "5s"),
     ("statement_timeout", "7s"),
     ("idle_in_transaction_session_timeout", "10s"),
@@ -37,6 +37,7 @@ pub(super) const SETTINGS: [(&str, &str); 7] = [
     ("random_page_cost", "1.1"),
     ("jit", "off"),
     ("standard_conforming_strings", "on"),
+    ("array_nulls", "on"),
 ];
 
 /// The migrations. A newer server may have applied more: migrations only add, so this one runs on its schema.
