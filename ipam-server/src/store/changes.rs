@@ -11,8 +11,8 @@ use super::rows::{AttachmentRow, CounterRow, FreeRow, LeaseRow};
 pub(crate) struct Changes {
     /// Free intervals that are no more.
     pub(crate) gone: Vec<FreeRow>,
-    /// Free intervals that become others, each with where the one began that it was.
-    pub(crate) moved: Vec<(Addr, FreeRow)>,
+    /// Free intervals that become others: what each was, and what it is.
+    pub(crate) moved: Vec<(FreeRow, FreeRow)>,
     /// New free intervals.
     pub(crate) added: Vec<FreeRow>,
     /// Counters, in the version in which they were locked.
@@ -53,7 +53,7 @@ impl Changes {
         let mut gone: BTreeMap<_, _> = gone.map(|row| (key(&row), row)).collect();
         self.added.retain(|row| match gone.remove(&key(row)) {
             Some(was) => {
-                self.moved.push((was.first, *row));
+                self.moved.push((was, *row));
                 false
             }
             None => true,
@@ -110,7 +110,7 @@ mod tests {
             let mut keys: Vec<_> = changes.gone.iter().map(key).collect();
             let mut now: Vec<_> = changes.added.clone();
             for (was, row) in &changes.moved {
-                keys.push((row.pool_id, *was));
+                keys.push(key(was));
                 now.push(*row);
             }
             for key in keys.drain(..) {
@@ -124,7 +124,7 @@ mod tests {
             let away = |row: &FreeRow| {
                 let deleted = changes.gone.iter().any(|gone| key(gone) == key(row));
                 let moved = (changes.moved.iter())
-                    .any(|(was, to)| (to.pool_id, *was) == key(row) && to != row);
+                    .any(|(was, to)| key(was) == key(row) && to != row);
                 deleted || moved
             };
             prop_assert!(!now.iter().any(away));

@@ -2,7 +2,6 @@
 
 use super::call::Call;
 use super::{Tx, holders, leases};
-use crate::store::addr::Addr;
 use crate::store::changes::Changes;
 use crate::store::moment::Moment;
 use crate::store::rows::{CounterRow, FreeRow, LeaseRow};
@@ -44,6 +43,7 @@ fn calls(changes: &Changes) -> Vec<Call> {
     if !gone.is_empty() {
         let call = Call::of("write_gone")
             .values(gone.iter().map(|row| row.pool_id))
+            .values(gone.iter().map(|row| row.free_at))
             .values(gone.iter().map(|row| row.first));
         calls.push(call);
     }
@@ -71,10 +71,11 @@ fn calls(changes: &Changes) -> Vec<Call> {
     calls
 }
 
-fn move_free((was, row): &(Addr, FreeRow)) -> Call {
+fn move_free((was, row): &(FreeRow, FreeRow)) -> Call {
     Call::of("write_moved")
-        .value(row.pool_id)
-        .value(*was)
+        .value(was.pool_id)
+        .value(was.free_at)
+        .value(was.first)
         .value(row.first)
         .value(row.last)
         .value(row.free_at)

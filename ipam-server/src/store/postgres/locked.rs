@@ -32,7 +32,10 @@ pub(super) fn calls(pool_ids: &[i64], wanted: i64) -> [Call; 2] {
 
 fn read(pool_ids: &[i64], wanted: i64) -> Call {
     let ids = pool_ids.iter().copied();
-    Call::of("lock_pools").values(ids).value(wanted)
+    Call::of("lock_pools")
+        .values(ids)
+        .value(wanted)
+        .value(Moment::NEVER)
 }
 
 /// All in one round trip: it is sent with every batch.

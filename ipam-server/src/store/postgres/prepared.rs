@@ -73,6 +73,7 @@ const ALL: [Prepared; 13] = [
              from stored
              where not exists (select from unnest($1) as given (id) where given.id = stored.id)",
     },
+    // Each attachment's leases for themselves: a join may walk the whole index, with all its dead entries, when few are left.
     Prepared {
         name: "leases_of_keys",
         types: "text[], text[], text[], text[], text[]",
@@ -84,7 +85,13 @@ const ALL: [Prepared; 13] = [
                  and a.network = k.network
                  and a.node = k.node
                  and a.cluster = k.cluster
-             join lease l on l.attachment_id = a.id
+             cross join lateral (
+                 select attachment_id, entry, vrf_id, address, pool_id, owner, created_at, quarantined_until
+                 from lease
+                 where attachment_id = a.id
+                 order by attachment_id, entry
+                 limit 1000
+             ) l
              order by l.attachment_id, l.entry",
     },
     Prepared {
@@ -110,7 +117,7 @@ const ALL: [Prepared; 13] = [
     },
     Prepared {
         name: "lock_pools",
-        types: "bigint[], bigint",
+        types: "bigint[], bigint, timestamptz",
         text: select_pool!(
             "lock_pools",
             "clock_timestamp() as wall,
@@ -132,7 +139,7 @@ const ALL: [Prepared; 13] = [
                      select first, last
                      from free_range
                      where pool_id = p.id
-                         and free_at = 'epoch'
+                         and free_at = $3
                          and first >= c.fresh_from
                      order by first
                      limit $2
@@ -195,15 +202,17 @@ const ALL: [Prepared; 13] = [
             "cardinality($1)"
         ),
     },
+    // By free_at as well as by the key, so that whichever index is taken leads to the row alone.
     Prepared {
         name: "write_gone",
-        types: "bigint[], inet[]",
+        types: "bigint[], timestamptz[], inet[]",
         text: all_or_nothing!(
             "write_gone",
             "written as (
                  delete from free_range f
-                 using unnest($1, $2) as n (pool_id, first)
+                 using unnest($1, $2, $3) as n (pool_id, free_at, first)
                  where f.pool_id = n.pool_id
+                     and f.free_at = n.free_at
                      and f.first = n.first
                  returning 1
              )",
@@ -211,17 +220,18 @@ const ALL: [Prepared; 13] = [
             "cardinality($1)"
         ),
     },
-    // One row a call: there are few, mostly one.
+    // The same. One row a call: there are few, mostly one.
     Prepared {
         name: "write_moved",
-        types: "bigint, inet, inet, inet, timestamptz",
+        types: "bigint, timestamptz, inet, inet, inet, timestamptz",
         text: all_or_nothing!(
             "write_moved",
             "written as (
                  update free_range
-                 set first = $3, last = $4, free_at = $5
+                 set first = $4, last = $5, free_at = $6
                  where pool_id = $1
-                     and first = $2
+                     and free_at = $2
+                     and first = $3
                  returning 1
              )",
             "written",

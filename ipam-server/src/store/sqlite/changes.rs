@@ -5,7 +5,6 @@ use sqlx::types::Json;
 
 use super::Tx;
 use super::holders::rows_of;
-use crate::store::addr::Addr;
 use crate::store::changes::Changes;
 use crate::store::moment::Moment;
 use crate::store::rows::{AttachmentRow, CounterRow, FreeRow, LeaseRow};
@@ -70,16 +69,16 @@ impl Tx {
         expect_rows("write gone", met, rows.len())
     }
 
-    async fn move_free(&mut self, rows: &[(Addr, FreeRow)]) -> Answer<()> {
+    async fn move_free(&mut self, rows: &[(FreeRow, FreeRow)]) -> Answer<()> {
         let statement = "-- write moved
              update free_range as f
              set first = unhex(n.value ->> 2), last = unhex(n.value ->> 3), free_at = n.value ->> 4
              from json_each(?1) n
              where f.pool_id = n.value ->> 0
                  and f.first = unhex(n.value ->> 1)";
-        let moved = |(was, row): &(Addr, FreeRow)| {
+        let moved = |(was, row): &(FreeRow, FreeRow)| {
             let (first, last) = (row.first.hex(), row.last.hex());
-            json!([row.pool_id, was.hex(), first, last, row.free_at.0])
+            json!([row.pool_id, was.first.hex(), first, last, row.free_at.0])
         };
         let met = self.write_rows(statement, json_of(rows, moved)).await?;
         expect_rows("write moved", met, rows.len())
