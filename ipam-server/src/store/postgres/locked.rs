@@ -40,8 +40,17 @@ fn read(pool_ids: &[i64], wanted: i64) -> Call {
 
 /// All in one round trip: it is sent with every batch.
 pub(super) async fn lock_pools(tx: &mut Tx, pool_ids: &[i64], wanted: i64) -> Answer<LockedPools> {
+    if pool_ids.is_empty() {
+        return Ok(LockedPools {
+            counters: Vec::new(),
+            wall: tx.wall_clock().await?,
+            pools: Vec::new(),
+            removals: Vec::new(),
+            fresh: Vec::new(),
+        });
+    }
     if !tx.has_ahead(&lock(pool_ids)) {
-        let holds_another = !pool_ids.is_empty() && tx.has_ahead(&Call::of("lock_counters"));
+        let holds_another = tx.has_ahead(&Call::of("lock_counters"));
         debug_assert!(!holds_another, "a further pool is locked while one is held");
         tx.call_ahead(Vec::from(calls(pool_ids, wanted))).await?;
     }

@@ -9,7 +9,7 @@ use crate::store::rows::LeaseRow;
 
 /// What a transaction writes at its end.
 pub(crate) trait ChangeStatements: Send {
-    /// Deletes, moves and inserts free intervals, found by (pool_id, first); writes everything in counters and counts their
+    /// Deletes, moves and inserts free intervals, found by what they were; writes everything in counters and counts their
     /// versions up; writes id, marks, released_at and pod of attachments, found by their key columns; inserts leases, of
     /// which `lease_address_key` is the judge. An error when a row is not there, or a counter not in its version.
     fn write(&mut self, changes: &Changes) -> impl Future<Output = Answer<()>> + Send;
