@@ -87,6 +87,10 @@ impl Work for Claim {
         }
     }
 
+    fn begin(store: &Store, lane: &Lane) -> impl Future<Output = Result<Begun>> + Send {
+        store.begin_in_turn(lane)
+    }
+
     fn run(begun: Begun, batch: &[Self]) -> impl Future<Output = Vec<Result<Granted>>> + Send {
         begun.allocate(batch)
     }
@@ -108,6 +112,10 @@ impl Work for Releasing {
             Store::Sqlite(_) => Lane::new(),
             Store::Postgres(_) => vec![self.release.cluster.clone(), self.release.network.clone()],
         }
+    }
+
+    fn begin(store: &Store, _: &Lane) -> impl Future<Output = Result<Begun>> + Send {
+        store.begin()
     }
 
     fn run(begun: Begun, batch: &[Self]) -> impl Future<Output = Vec<Result<u64>>> + Send {

@@ -33,6 +33,8 @@ pub(crate) trait Work: Send + Sync + Sized + 'static {
     fn key(&self) -> Attachment;
     /// Work of one lane is served in order of arrival, one batch at a time.
     fn lane(&self, store: &Store) -> Lane;
+    /// The transaction for a lane's next batch.
+    fn begin(store: &Store, lane: &Lane) -> impl Future<Output = Result<Begun>> + Send;
     /// One answer each, in order, by the transaction that has begun.
     fn run(begun: Begun, batch: &[Self]) -> impl Future<Output = Vec<Result<Self::Answer>>> + Send;
 }
@@ -194,7 +196,7 @@ impl<W: Work> Gather<W> {
                 return;
             }
             // Its batch is taken when the transaction has begun: what arrives until then goes with it.
-            let begun = self.0.store.begin().await;
+            let begun = W::begin(&self.0.store, &lane).await;
             let batch = self.take(&lane);
             self.serve(begun, batch).await;
         }

@@ -25,6 +25,17 @@ impl Begun {
         }))
     }
 
+    pub(super) async fn in_turn(store: &Store, pools: &[String]) -> Result<Self> {
+        Ok(Self(match store {
+            Store::Postgres(db) => {
+                let begun = || async { Ok(db.begin_in_turn(pools).await?) };
+                let tx = retry::<postgres::Database, _, _>("begin", begun).await?;
+                On::Postgres(db.clone(), tx)
+            }
+            Store::Sqlite(db) => On::Sqlite(db.clone(), begin(db).await?),
+        }))
+    }
+
     /// Serves a batch of claims; one answer each, in order. The caller has checked the strings, and that no attachment is
     /// in the batch twice.
     pub async fn allocate(self, claims: &[Claim]) -> Vec<Result<Granted>> {

@@ -243,6 +243,12 @@ impl Store {
         Begun::of(self).await
     }
 
+    /// The same for claims that take addresses of these pools, when it is this server's turn: another's that had its turn
+    /// before has ended, or is past waiting for.
+    pub async fn begin_in_turn(&self, pools: &[String]) -> Result<Begun> {
+        Begun::in_turn(self, pools).await
+    }
+
     /// See [`Begun::allocate`].
     pub async fn allocate(&self, claims: &[Claim]) -> Vec<Result<Granted>> {
         match self.begin().await {

@@ -9,6 +9,7 @@ use crate::store::statements::{Answer, ChangeStatements};
 
 impl ChangeStatements for Tx {
     async fn write(&mut self, changes: &Changes) -> Answer<()> {
+        self.hints.leave(&changes.counters);
         self.run(calls(changes)).await
     }
 
@@ -22,6 +23,7 @@ impl ChangeStatements for Tx {
         let archive = (!archived.is_empty()).then(|| leases::archive(archived, now, reason));
         let calls = archive.into_iter().chain(calls(changes));
         let texts: Vec<_> = calls.map(Call::text).collect();
+        self.hints.leave(&changes.counters);
         self.last = texts.join(";\n");
         Ok(())
     }

@@ -55,6 +55,7 @@ pub(super) async fn lock_pools(tx: &mut Tx, pool_ids: &[i64], wanted: i64) -> An
         tx.call_ahead(Vec::from(calls(pool_ids, wanted))).await?;
     }
     let counters: Vec<CounterRow> = tx.call(lock(pool_ids)).await?;
+    tx.hints.meet(&counters);
     let rows: Vec<LockedPool> = tx.call(read(pool_ids, wanted)).await?;
     let wall = match rows.iter().map(|row| row.wall).max() {
         Some(wall) => wall,

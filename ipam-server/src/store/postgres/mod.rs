@@ -27,7 +27,6 @@ use super::hints::Hints;
 use super::statements::Answer;
 use crate::error::{Error, Result};
 
-#[cfg(test)]
 pub(crate) use call::Call;
 pub(crate) use hosts::Hosts;
 #[cfg(test)]
@@ -102,17 +101,33 @@ impl Database {
         self.pool.close().await;
     }
 
+    /// Begins a transaction that writes, when those of other servers that take addresses of the same pools have ended. A
+    /// batch is gathered meanwhile, instead of waiting for the pools' locks as it is. Nothing depends on turns: one that
+    /// does not come in time is not waited for, and there are none while no other server is at work on these pools.
+    pub(super) async fn begin_in_turn(&self, pools: &[String]) -> Answer<Tx> {
+        if !self.hints.are_shared(pools) {
+            return self.start(BEGIN).await;
+        }
+        let turn = Call::of("take_turns").words(pools.iter().map(String::as_str));
+        match self.start(&format!("{BEGIN}; {}", turn.text())).await {
+            Err(error) if is_late(&error) => self.start(BEGIN).await,
+            other => other,
+        }
+    }
+
     /// Begins a transaction. `begin` is also the test of the connection: where one died while it was idle, or its server
     /// is a standby by now, nothing has happened yet, and the next is taken.
-    async fn start(&self, begin: &'static str) -> Answer<Tx> {
+    async fn start(&self, begin: &str) -> Answer<Tx> {
         for _ in 0..CONNECTIONS {
             let mut tx = Tx {
                 connection: self.connection().await?,
                 ended: false,
                 ahead: Vec::new(),
                 last: String::new(),
+                hints: Arc::clone(&self.hints),
             };
-            match tokio::time::timeout(BEGIN_LIMIT, tx.connection.execute(begin)).await {
+            let begun = (tx.connection).execute(sqlx::raw_sql(AssertSqlSafe(begin)));
+            match tokio::time::timeout(BEGIN_LIMIT, begun).await {
                 Ok(Ok(_)) => return Ok(tx),
                 Ok(Err(error)) if is_dead(&error) => {
                     tracing::debug!(%error, "a connection is of no use, taking another");
@@ -205,6 +220,12 @@ fn is_dead(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether a lock was not had in time.
+fn is_late(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.as_deref() == Some("55P03")
+}
+
 /// A transaction.
 #[derive(Debug)]
 pub(crate) struct Tx {
@@ -214,6 +235,7 @@ pub(crate) struct Tx {
     ahead: Vec<ahead::Answered>,
     /// Calls that are sent with the commit.
     last: String,
+    hints: Arc<Hints>,
 }
 
 impl Tx {

@@ -37,7 +37,16 @@ macro_rules! all_or_nothing {
     };
 }
 
-const ALL: [Prepared; 13] = [
+const ALL: [Prepared; 14] = [
+    // In the order of the keys, all before any other lock. It gives up sooner than other locks do.
+    Prepared {
+        name: "take_turns",
+        types: "text[]",
+        text: "-- take_turns
+             select set_config('lock_timeout', '1s', true), pg_advisory_xact_lock(key),
+                 set_config('lock_timeout', '5s', true)
+             from (select distinct hashtextextended(name, 0) as key from unnest($1) as name order by key) as turn",
+    },
     Prepared {
         name: "nodes",
         types: "text[], text[]",

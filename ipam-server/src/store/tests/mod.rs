@@ -10,6 +10,7 @@ mod overtaken;
 mod plans;
 mod schema;
 pub(super) mod stage;
+mod turns;
 mod values;
 mod work;
 
