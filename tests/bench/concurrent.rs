@@ -37,8 +37,12 @@ impl Percentiles {
 }
 
 pub(crate) fn run(lab: &Lab) -> Result<Vec<Row>> {
-    let [burst, paced] = measure(lab)?;
-    let row = |id, what: &str, percentiles: Percentiles| Row {
+    let Measured {
+        burst,
+        paced,
+        refused,
+    } = measure(lab)?;
+    let row = |id, what: &str, percentiles: Percentiles, more: &str| Row {
         id,
         what: what.to_owned(),
         unit: "ms",
@@ -46,7 +50,7 @@ pub(crate) fn run(lab: &Lab) -> Result<Vec<Row>> {
         peer: None,
         goal: Goal::OrLess(BAR),
         note: format!(
-            "p50 {:.1} ms, p95 {:.1} ms",
+            "p50 {:.1} ms, p95 {:.1} ms{more}",
             percentiles.p50, percentiles.p95
         ),
     };
@@ -55,26 +59,40 @@ pub(crate) fn run(lab: &Lab) -> Result<Vec<Row>> {
             "burst-1500",
             "p99 of 1,500 claims sent at the same moment",
             burst,
+            &format!("; {:.1} ms when refused without the database", refused.p99),
         ),
         row(
             "paced-1500",
             "p99 of 1,500 clients that claim once a second",
             paced,
+            "",
         ),
     ])
 }
 
-/// Both, the burst first.
-pub(crate) fn measure(lab: &Lab) -> Result<[Percentiles; 2]> {
+/// Claims of so many clients.
+pub(crate) struct Measured {
+    /// All sent at the same moment.
+    pub(crate) burst: Percentiles,
+    /// One a second of each.
+    pub(crate) paced: Percentiles,
+    /// All sent at the same moment, and refused without the database.
+    pub(crate) refused: Percentiles,
+}
+
+/// All three, the burst first.
+pub(crate) fn measure(lab: &Lab) -> Result<Measured> {
     eprintln!("{CLIENTS} concurrent claims");
     let service = Service::start(lab)?;
     service.create_pool(POOL, "10.0.0.0/8", &json!({}))?;
     let claim = |plan| load::claims(service.address, POOL, CLIENTS, plan);
     // The server's connections to the database are made by the first one.
     claim(Plan::Burst)?;
-    let mut burst = Samples::EMPTY;
+    let [mut burst, mut refused] = [const { Samples::EMPTY }; 2];
     for _ in 0..lab.amount(5, 10) {
         burst.extend(claim(Plan::Burst)?.latencies);
+        let nothing = load::refused_claims(service.address, CLIENTS, Plan::Burst)?;
+        refused.extend(nothing.latencies);
     }
     let time = Duration::from_secs(lab.amount(3, 10));
     let paced = claim(Plan::Paced {
@@ -82,5 +100,9 @@ pub(crate) fn measure(lab: &Lab) -> Result<[Percentiles; 2]> {
         time,
     })?;
     service.check_books()?;
-    Ok([Percentiles::of(&burst), Percentiles::of(&paced.latencies)])
+    Ok(Measured {
+        burst: Percentiles::of(&burst),
+        paced: Percentiles::of(&paced.latencies),
+        refused: Percentiles::of(&refused),
+    })
 }

@@ -58,10 +58,24 @@ pub(crate) fn claims(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(run(address, pool, clients, plan))
+    runtime.block_on(run(address, Some(pool), clients, plan))
 }
 
-async fn run(address: SocketAddr, pool: &str, clients: usize, plan: Plan) -> Result<Claims> {
+/// The same with claims that the server reads and refuses: what claims would take if the database took no time.
+pub(crate) fn refused_claims(address: SocketAddr, clients: usize, plan: Plan) -> Result<Claims> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(run(address, None, clients, plan))
+}
+
+/// Without a pool the claims are for nothing, and refused.
+async fn run(
+    address: SocketAddr,
+    pool: Option<&str>,
+    clients: usize,
+    plan: Plan,
+) -> Result<Claims> {
     let mut connections = Vec::new();
     for _ in 0..clients {
         let connection = TcpStream::connect(address).await?;
@@ -82,6 +96,7 @@ async fn run(address: SocketAddr, pool: &str, clients: usize, plan: Plan) -> Res
             connection,
             request: Request::new(pool, number),
             answer: Vec::with_capacity(4096),
+            expected: if pool.is_some() { "201" } else { "400" },
         };
         tasks.spawn(client.run(tickets.clone()));
     }
@@ -130,6 +145,7 @@ struct Client {
     connection: TcpStream,
     request: Request,
     answer: Vec<u8>,
+    expected: &'static str,
 }
 
 impl Client {
@@ -149,7 +165,7 @@ impl Client {
         Ok(latencies)
     }
 
-    /// Reads one answer, which must be 201.
+    /// Reads one answer, which must be the expected one.
     async fn read(&mut self) -> Result<()> {
         self.answer.clear();
         let mut whole = None;
@@ -160,7 +176,7 @@ impl Client {
                 whole = length(&self.answer)?;
             }
         }
-        if !self.answer.starts_with(b"HTTP/1.1 201 ") {
+        if !self.answer["HTTP/1.1 ".len()..].starts_with(self.expected.as_bytes()) {
             bail!(
                 "a claim was answered {}",
                 String::from_utf8_lossy(&self.answer)
@@ -203,14 +219,15 @@ static CONTAINERS: AtomicU64 = AtomicU64::new(1_000_000_000_000_000);
 
 impl Request {
     /// All that the plugin would send. A node's clients share its identity.
-    fn new(pool: &str, client: usize) -> Self {
+    fn new(pool: Option<&str>, client: usize) -> Self {
         let node = client % 10;
         let digits = "0".repeat(DIGITS);
+        let pools = pool.map_or(String::new(), |pool| format!("{pool:?}"));
         let body = format!(
             r#"{{"attachment":{{"cluster":"default","node":"bench-{node}","network":"bench","container_id":"{digits}","#
         ) + &format!(
             r#""ifname":"eth0"}},"machine_id":"machine-{node}","boot_id":"boot-{node}","issued":{digits},"#
-        ) + &format!(r#""entries":[{{"pools":["{pool}"]}}],"deadline_ms":10000}}"#);
+        ) + &format!(r#""entries":[{{"pools":[{pools}]}}],"deadline_ms":10000}}"#);
         let text = format!(
             "POST /v1/leases HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()

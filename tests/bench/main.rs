@@ -18,6 +18,7 @@ mod options;
 mod pgbench;
 mod plugin;
 mod report;
+mod returned;
 mod row;
 mod samples;
 mod servers;
@@ -43,7 +44,7 @@ struct Benchmark {
     run: fn(&Lab) -> Result<Vec<Row>>,
 }
 
-const BENCHMARKS: [Benchmark; 7] = [
+const BENCHMARKS: [Benchmark; 8] = [
     Benchmark {
         is_long: false,
         rows: throughput::ROWS,
@@ -73,6 +74,11 @@ const BENCHMARKS: [Benchmark; 7] = [
         is_long: true,
         rows: servers::ROWS,
         run: servers::run,
+    },
+    Benchmark {
+        is_long: true,
+        rows: returned::ROWS,
+        run: returned::run,
     },
     Benchmark {
         is_long: true,

@@ -29,7 +29,7 @@ cargo bench -- [--quick | --long] [--only ROW]… [--json | --markdown]
 cargo bench -- [--quick] --curves FILE
 
   --quick        a first look within two minutes: fewer samples, no million leases
-  --long         also two servers, and ten million claims and releases
+  --long         also two servers, returned addresses, and ten million claims and releases
   --only ROW     only the rows whose names begin so; may be repeated
   --curves FILE  not the table, but how times grow: a picture (SVG)
   --json         the result as JSON

@@ -13,10 +13,12 @@ use crate::row::{Goal, Peer, Row};
 use crate::samples::Samples;
 use crate::service::Service;
 
-pub(crate) const ROWS: &[&str] = &["soak-p99", "soak-size", "soak-dead", "returned"];
+pub(crate) const ROWS: &[&str] = &["soak-p99", "soak-size", "soak-dead"];
 
-const POOL: &str = "soak";
-const BATCH: usize = 256;
+/// The pool of the claims.
+pub(crate) const POOL: &str = "soak";
+/// Claims of one transaction.
+pub(crate) const BATCH: usize = 256;
 /// Names of containers, which come again after so many: what is kept of each stays for an hour, longer than the run.
 const CONTAINERS: usize = 1_000 * BATCH;
 /// How long one snapshot is held until a new one takes its place, as a backup after the other would.
@@ -60,7 +62,8 @@ pub(crate) fn run(lab: &Lab) -> Result<Vec<Row>> {
         goal: Goal::TimesOrLess(times),
         note: String::new(),
     };
-    let mut rows = vec![
+    service.check_books()?;
+    Ok(vec![
         row(
             "soak-p99",
             "p99 of a batch of 256",
@@ -82,11 +85,7 @@ pub(crate) fn run(lab: &Lab) -> Result<Vec<Row>> {
             |part| part.dead_for,
             1.25,
         ),
-    ];
-    service.check_books()?;
-    drop(service);
-    rows.push(returned(lab, &runtime)?);
-    Ok(rows)
+    ])
 }
 
 async fn soak(url: &str, verbs: usize) -> Result<Vec<Part>> {
@@ -169,7 +168,7 @@ async fn read(url: String) -> Result<()> {
     }
 }
 
-async fn snapshot(url: &str) -> Result<PgConnection> {
+pub(crate) async fn snapshot(url: &str) -> Result<PgConnection> {
     let mut reader = PgConnection::connect(url).await?;
     sqlx::raw_sql("begin isolation level repeatable read; select count(*) from lease")
         .execute(&mut reader)
@@ -186,76 +185,7 @@ async fn prune(store: Store) -> Result<()> {
     }
 }
 
-/// A pool whose free space is single addresses that were leased before, and all of them leased again under a snapshot that
-/// sees every row which that leaves dead.
-fn returned(lab: &Lab, runtime: &tokio::runtime::Runtime) -> Result<Row> {
-    let service = Service::start(lab)?;
-    let count = lab.amount(20_480, 200_192);
-    let pool = json!({ "ranges": [{ "first": "10.0.0.16", "last": last_of(count) }] });
-    service.create_pool(POOL, "10.0.0.0/8", &pool)?;
-    let (first, last) = runtime.block_on(drain(service.server.database_url(), count))?;
-    service.check_books()?;
-    Ok(Row {
-        id: "returned",
-        what: format!(
-            "the last batches of {count} returned addresses, leased again under a snapshot"
-        ),
-        unit: "ms",
-        ours: last,
-        peer: Some(Peer {
-            name: "the first",
-            value: first,
-        }),
-        goal: Goal::TimesOrLess(2.0),
-        note: String::new(),
-    })
-}
-
-/// The last of so many addresses from 10.0.0.16 on.
-fn last_of(count: usize) -> std::net::Ipv4Addr {
-    let first = u32::from(std::net::Ipv4Addr::new(10, 0, 0, 16));
-    std::net::Ipv4Addr::from(first + u32::try_from(count).unwrap_or(u32::MAX) - 1)
-}
-
-/// Medians of the first and of the last twentieth of the batches.
-async fn drain(url: &str, count: usize) -> Result<(f64, f64)> {
-    let store = Store::open(url).await?;
-    let keys: Vec<_> = (0..count).map(key).collect();
-    let claims: Vec<_> = keys.iter().map(claim).collect();
-    let releases: Vec<_> = keys.iter().map(release).collect();
-    for batch in claims.chunks(BATCH) {
-        store
-            .allocate(batch)
-            .await
-            .into_iter()
-            .try_for_each(|answer| answer.map(drop))?;
-    }
-    for batch in releases.chunks(BATCH) {
-        store
-            .release(batch)
-            .await
-            .into_iter()
-            .try_for_each(|answer| answer.map(drop))?;
-    }
-    let reader = snapshot(url).await?;
-    let mut times = Vec::new();
-    for batch in claims.chunks(BATCH) {
-        let begin = Instant::now();
-        store
-            .allocate(batch)
-            .await
-            .into_iter()
-            .try_for_each(|answer| answer.map(drop))?;
-        times.push(begin.elapsed().as_secs_f64() * 1e3);
-    }
-    reader.close().await?;
-    store.close().await;
-    let few = times.len() / 20;
-    let median = |times: &[f64]| times.iter().copied().collect::<Samples>().median();
-    Ok((median(&times[..few]), median(&times[times.len() - few..])))
-}
-
-fn key(number: usize) -> Attachment {
+pub(crate) fn key(number: usize) -> Attachment {
     Attachment {
         cluster: "default".to_owned(),
         node: format!("node-{}", number % 10),
@@ -265,7 +195,7 @@ fn key(number: usize) -> Attachment {
     }
 }
 
-fn claim(key: &Attachment) -> Claim {
+pub(crate) fn claim(key: &Attachment) -> Claim {
     Claim {
         attachment: key.clone(),
         machine_id: None,
@@ -281,7 +211,7 @@ fn claim(key: &Attachment) -> Claim {
     }
 }
 
-fn release(key: &Attachment) -> Releasing {
+pub(crate) fn release(key: &Attachment) -> Releasing {
     let key = key.clone();
     Releasing {
         release: Release {

@@ -107,7 +107,8 @@ impl Hints {
         let (mut names, mut wanted) = (BTreeSet::new(), BTreeMap::new());
         for claim in claims {
             // The pool of a wanted address may be any of them.
-            if !claim.wanted.is_empty() {
+            let has_choice = claim.entries.iter().any(|entry| entry.pools.len() > 1);
+            if has_choice && !claim.wanted.is_empty() {
                 return None;
             }
             for entry in &claim.entries {

@@ -38,7 +38,7 @@ macro_rules! all_or_nothing {
 }
 
 const ALL: [Prepared; 14] = [
-    // In the order of the keys, all before any other lock. It gives up sooner than other locks do.
+    // In the order of the keys, all before any other lock. It gives up sooner than other locks do, whose limit is SETTINGS's.
     Prepared {
         name: "take_turns",
         types: "text[]",

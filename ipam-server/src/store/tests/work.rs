@@ -13,6 +13,8 @@ use crate::store::Store;
 
 /// Round trips of a transaction of new claims on PostgreSQL, its begin and commit included.
 const CLAIMS: usize = 3;
+/// The same when one of them wants an address, which has to be looked for.
+const WANTED: usize = 4;
 /// The same of releases.
 const RELEASES: usize = 4;
 
@@ -91,6 +93,10 @@ async fn a_batch_takes_as_many_round_trips_as_a_single_claim_on_postgres() {
         let_go(&store, &names.collect::<Vec<_>>()).await;
         assert_within(&sent, RELEASES);
     }
+    let mut claims = claims(64);
+    claims[0].wanted = vec!["10.0.128.1".parse().expect("an address")];
+    allocate(&store, &claims).await;
+    assert_within(&sent, WANTED);
     store.close().await;
 }
 
