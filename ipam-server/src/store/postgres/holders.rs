@@ -68,6 +68,7 @@ impl HolderStatements for Tx {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
+        // The node as in `leases_of_keys`.
         sqlx::query_as(
             "-- find_attachments
              select a.id, a.cluster, a.node, a.network, a.container_id, a.ifname, a.claim_boot, a.claim_issued,
@@ -78,7 +79,7 @@ impl HolderStatements for Tx {
              join attachment a on a.container_id = k.container_id
                  and a.ifname = k.ifname
                  and a.network = k.network
-                 and a.node = k.node
+                 and a.node || '' = k.node
                  and a.cluster = k.cluster",
         )
         .bind(column!(keys, text cluster))

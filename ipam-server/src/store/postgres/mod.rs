@@ -108,7 +108,7 @@ impl Database {
         if !self.hints.are_shared(pools) {
             return self.start(BEGIN).await;
         }
-        let turn = Call::of("take_turns").words(pools.iter().map(String::as_str));
+        let turn = Call::of("take_turn").words(pools.iter().map(String::as_str));
         match self.start(&format!("{BEGIN}; {}", turn.text())).await {
             Err(error) if is_late(&error) => self.start(BEGIN).await,
             other => other,

@@ -38,14 +38,13 @@ macro_rules! all_or_nothing {
 }
 
 const ALL: [Prepared; 14] = [
-    // In the order of the keys, all before any other lock. It gives up sooner than other locks do, whose limit is SETTINGS's.
+    // The first lock of a transaction. It is waited for less long than others, whose limit is that of SETTINGS.
     Prepared {
-        name: "take_turns",
+        name: "take_turn",
         types: "text[]",
-        text: "-- take_turns
-             select set_config('lock_timeout', '1s', true), pg_advisory_xact_lock(key),
-                 set_config('lock_timeout', '5s', true)
-             from (select distinct hashtextextended(name, 0) as key from unnest($1) as name order by key) as turn",
+        text: "-- take_turn
+             select set_config('lock_timeout', '1s', true), pg_advisory_xact_lock(hashtextextended($1::text, 0)),
+                 set_config('lock_timeout', '5s', true)",
     },
     Prepared {
         name: "nodes",
@@ -83,6 +82,8 @@ const ALL: [Prepared; 14] = [
              where not exists (select from unnest($1) as given (id) where given.id = stored.id)",
     },
     // Each attachment's leases for themselves: a join may walk the whole index, with all its dead entries, when few are left.
+    // The node as an expression: on a database that knows nothing of its tables yet, the index of nodes would look as good
+    // as the key, and lead to all that the node holds.
     Prepared {
         name: "leases_of_keys",
         types: "text[], text[], text[], text[], text[]",
@@ -92,7 +93,7 @@ const ALL: [Prepared; 14] = [
              join attachment a on a.container_id = k.container_id
                  and a.ifname = k.ifname
                  and a.network = k.network
-                 and a.node = k.node
+                 and a.node || '' = k.node
                  and a.cluster = k.cluster
              cross join lateral (
                  select attachment_id, entry, vrf_id, address, pool_id, owner, created_at, quarantined_until
@@ -183,6 +184,7 @@ const ALL: [Prepared; 14] = [
             "cardinality($1)"
         ),
     },
+    // The node as in `leases_of_keys`.
     Prepared {
         name: "write_attachments",
         types: "uuid[], text[], text[], text[], text[], text[], text[], bigint[], bigint[], text[], bigint[],
@@ -203,7 +205,7 @@ const ALL: [Prepared; 14] = [
                  where a.container_id = n.container_id
                      and a.ifname = n.ifname
                      and a.network = n.network
-                     and a.node = n.node
+                     and a.node || '' = n.node
                      and a.cluster = n.cluster
                  returning 1
              )",

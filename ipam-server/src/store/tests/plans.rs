@@ -87,6 +87,24 @@ async fn no_statement_scans_a_table_of_a_pool_with_100_000_leases() {
     assert_all_are_planned(&plans, &["write", "write_last"]);
 }
 
+/// A new database knows nothing of its tables: any index may look as good as the key's.
+#[tokio::test]
+async fn attachments_of_an_empty_database_are_found_by_their_keys() {
+    let Some((database, _)) = postgres_database().await else {
+        return;
+    };
+    let mut tx = database.begin().await.expect("begins");
+    exercise(&mut tx).await;
+
+    let plans = plans(&mut tx).await;
+    let of_node: BTreeSet<_> = (plans.iter())
+        .filter(|plan| plan.contains("attachment_of_node"))
+        .filter_map(|plan| plan.strip_prefix("-- ")?.split_whitespace().next())
+        .collect();
+    let meant = ["holders_of", "holders_on", "list_leases", "view_nodes"];
+    assert_eq!(of_node, BTreeSet::from(meant));
+}
+
 /// That no function of a statement was left out but `except`.
 fn assert_all_are_planned(plans: &[String], except: &[&str]) {
     let planned: BTreeSet<_> = plans

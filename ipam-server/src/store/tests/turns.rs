@@ -34,7 +34,7 @@ async fn work_on_both(first: &Store, second: &Store) {
 /// Takes the pool's turn for as long as the connection is open.
 async fn take_turn(url: &str) -> PgConnection {
     let mut other = PgConnection::connect(url).await.expect("a connection");
-    let turn = "begin; select pg_advisory_xact_lock(hashtextextended('p', 0))";
+    let turn = "begin; select pg_advisory_xact_lock(hashtextextended('{p}', 0))";
     other.execute(sqlx::raw_sql(turn)).await.expect("its turn");
     other
 }
