@@ -82,8 +82,8 @@ const ALL: [Prepared; 14] = [
              where not exists (select from unnest($1) as given (id) where given.id = stored.id)",
     },
     // Each attachment's leases for themselves: a join may walk the whole index, with all its dead entries, when few are left.
-    // The node as an expression: on a database that knows nothing of its tables yet, the index of nodes would look as good
-    // as the key, and lead to all that the node holds.
+    // The node as an expression: while a database knows nothing of its tables yet, the index of nodes looks as good as the
+    // key, and leads to all that the node holds.
     Prepared {
         name: "leases_of_keys",
         types: "text[], text[], text[], text[], text[]",
