@@ -55,22 +55,23 @@ pub(crate) fn claims(
     clients: usize,
     plan: Plan,
 ) -> Result<Claims> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(run(address, Some(pool), clients, plan))
+    run(address, Some(pool), clients, plan)
 }
 
 /// The same with claims that the server reads and refuses: what claims would take if the database took no time.
 pub(crate) fn refused_claims(address: SocketAddr, clients: usize, plan: Plan) -> Result<Claims> {
+    run(address, None, clients, plan)
+}
+
+/// On one thread. Without a pool the claims are for nothing, and refused.
+fn run(address: SocketAddr, pool: Option<&str>, clients: usize, plan: Plan) -> Result<Claims> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(run(address, None, clients, plan))
+    runtime.block_on(claim_all(address, pool, clients, plan))
 }
 
-/// Without a pool the claims are for nothing, and refused.
-async fn run(
+async fn claim_all(
     address: SocketAddr,
     pool: Option<&str>,
     clients: usize,
