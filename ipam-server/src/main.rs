@@ -44,15 +44,20 @@ async fn run() -> Result<()> {
     config.start_log();
     let stop = Stop::listen()?;
     let database = &config.common.database_url;
-    if let Some(command) = config.command {
-        let store = Store::open(database.secret()).await?;
-        tracing::info!(%database, service_id = store.service_id(), "the migrations are applied");
-        let done = match command {
-            Command::Migrate => Ok(()),
-            Command::Audit => audit(&store).await,
-        };
-        store.close().await;
-        return done;
+    match config.command {
+        Some(Command::Migrate) => {
+            let store = Store::open(database.secret()).await?;
+            tracing::info!(%database, service_id = store.service_id(), "the migrations are applied");
+            store.close().await;
+            return Ok(());
+        }
+        Some(Command::Audit) => {
+            let store = Store::open_unchanged(database.secret()).await?;
+            let audited = audit(&store).await;
+            store.close().await;
+            return audited;
+        }
+        None => {}
     }
     let serving = &config.serve;
     let tokens = serving.token_files().map(Tokens::read).transpose()?;

@@ -30,6 +30,7 @@ mod resting;
 mod retry;
 mod roster;
 mod rows;
+mod schema;
 mod settings;
 mod shown;
 mod sqlite;
@@ -49,6 +50,7 @@ use ipam_api::{
 };
 use time::OffsetDateTime;
 
+use self::schema::Schema;
 use crate::error::Result;
 
 pub(crate) use addr::Addr;
@@ -149,11 +151,29 @@ macro_rules! on {
 impl Store {
     /// Opens the database at `url` (`sqlite://FILE` or `postgres://…`) and applies the migrations.
     pub async fn open(url: &str) -> Result<Self> {
+        Self::open_with(url, Schema::Migrate).await
+    }
+
+    /// Opens a database that a server has made, and changes nothing in it.
+    ///
+    /// # Errors
+    /// `Invalid` when it lacks migrations of this release, or is not there at all.
+    pub async fn open_unchanged(url: &str) -> Result<Self> {
+        Self::open_with(url, Schema::Check).await
+    }
+
+    async fn open_with(url: &str, schema: Schema) -> Result<Self> {
         // Without a scheme the text may be anything, a password too: it is not repeated.
         let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
         match scheme {
-            "sqlite" => Ok(Self::Sqlite(sqlite::Database::open(url).await?)),
-            "postgres" | "postgresql" => Ok(Self::Postgres(postgres::Database::open(url).await?)),
+            "sqlite" => {
+                let database = sqlite::Database::open(url, schema).await?;
+                Ok(Self::Sqlite(database))
+            }
+            "postgres" | "postgresql" => {
+                let database = postgres::Database::open(url, schema).await?;
+                Ok(Self::Postgres(database))
+            }
             other => Err(crate::Error::Invalid(format!(
                 "database URL: it begins with {other:?}, not with sqlite:// or postgres://"
             ))),

@@ -24,6 +24,7 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection, PgPool, Postgres};
 
 use super::clock::Clock;
 use super::hints::Hints;
+use super::schema::Schema;
 use super::statements::Answer;
 use crate::error::{Error, Result};
 
@@ -74,9 +75,9 @@ pub struct Database {
 }
 
 impl Database {
-    /// Waits for the database for some seconds, applies the migrations and reads the service id.
-    pub(super) async fn open(url: &str) -> Result<Self> {
-        open::open(url).await
+    /// Waits for the database for some seconds, sees to its schema and reads the service id.
+    pub(super) async fn open(url: &str, schema: Schema) -> Result<Self> {
+        open::open(url, schema).await
     }
 
     /// The id that the first migration wrote.

@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection};
 
 use super::super::clock::Clock;
 use super::super::moment::Moment;
+use super::super::schema::{Schema, check};
 use super::hosts::Hosts;
 use super::{CONNECTIONS, Database, prepared};
 use crate::error::{Error, Result};
@@ -49,17 +50,20 @@ pub(crate) fn migrations() -> Migrator {
     migrator
 }
 
-/// Waits for the database for some seconds, applies the migrations and reads the service id.
-pub(super) async fn open(url: &str) -> Result<Database> {
+/// Waits for the database for some seconds, sees to its schema and reads the service id.
+pub(super) async fn open(url: &str, schema: Schema) -> Result<Database> {
     let hosts = Hosts::of(url)?;
     let place = place(&hosts);
     let (options, mut connection) = connect(&hosts, &place).await?;
     // On a connection without time limits: an index on a big table takes its time, and so may another server that migrates.
-    migrate(&mut connection, &migrations())
-        .await
-        .map_err(|error| {
-            Error::unavailable(format!("cannot apply the migrations to {place}: {error}"))
-        })?;
+    match schema {
+        Schema::Migrate => migrate(&mut connection, &migrations())
+            .await
+            .map_err(|error| {
+                Error::unavailable(format!("cannot apply the migrations to {place}: {error}"))
+            })?,
+        Schema::Check => check(&mut connection, &migrations(), &place).await?,
+    }
     let service = "select id, clock_timestamp() from service";
     let (service_id, now): (String, Moment) = sqlx::query_as(service)
         .fetch_one(&mut connection)

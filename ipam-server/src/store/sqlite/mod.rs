@@ -20,6 +20,7 @@ use sqlx::{Executor, Sqlite, SqliteConnection, SqlitePool};
 
 use super::clock::Clock;
 use super::hints::Hints;
+use super::schema::Schema;
 use super::statements::{Ahead, AheadStatements, Answer};
 use crate::error::{Error, Result};
 
@@ -39,9 +40,9 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens or creates the file, applies the migrations and reads the service id.
-    pub(super) async fn open(url: &str) -> Result<Self> {
-        open::open(url).await
+    /// Opens the file (one that is to be migrated is created), sees to its schema and reads the service id.
+    pub(super) async fn open(url: &str, schema: Schema) -> Result<Self> {
+        open::open(url, schema).await
     }
 
     /// The id that the first migration wrote.

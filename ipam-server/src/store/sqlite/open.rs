@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 
 use super::super::clock::Clock;
 use super::super::moment::Moment;
+use super::super::schema::{Schema, check};
 use super::Database;
 use crate::error::{Error, Result};
 
@@ -37,24 +38,33 @@ pub(crate) fn migrations() -> Migrator {
     migrator
 }
 
-/// Opens or creates the file, applies the migrations and reads the service id.
-pub(super) async fn open(url: &str) -> Result<Database> {
+/// Opens the file (one that is to be migrated is created), sees to its schema and reads the service id.
+pub(super) async fn open(url: &str, schema: Schema) -> Result<Database> {
     let file = file(url)?;
+    let place = format!("the database {}", file.display());
+    if schema == Schema::Check && !file.exists() {
+        return Err(Error::Invalid(format!("{place} does not exist")));
+    }
     let lock = lock(&file)?;
     let failed = |error: sqlx::Error| Error::Unavailable {
-        reason: format!("cannot open the database {}: {error}", file.display()),
+        reason: format!("cannot open {place}: {error}"),
         source: Some(error),
     };
     let options = SqliteConnectOptions::new()
         .filename(&file)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
         // An answered lease survives the machine's end too.
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(BUSY_LIMIT)
         // After a burst the log file shrinks again.
         .pragma("journal_size_limit", "67108864");
+    let options = match schema {
+        Schema::Migrate => options
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal),
+        // Both are changes.
+        Schema::Check => options,
+    };
     let writer = SqlitePoolOptions::new()
         .max_connections(1)
         .acquire_timeout(ACQUIRE_LIMIT)
@@ -63,14 +73,14 @@ pub(super) async fn open(url: &str) -> Result<Database> {
         .await
         .map_err(failed)?;
     let mut connection = writer.acquire().await.map_err(failed)?;
-    migrate(&mut connection, &migrations())
-        .await
-        .map_err(|error| {
-            Error::unavailable(format!(
-                "cannot apply the migrations to {}: {error}",
-                file.display()
-            ))
-        })?;
+    match schema {
+        Schema::Migrate => migrate(&mut connection, &migrations())
+            .await
+            .map_err(|error| {
+                Error::unavailable(format!("cannot apply the migrations to {place}: {error}"))
+            })?,
+        Schema::Check => check(&mut *connection, &migrations(), &place).await?,
+    }
     let service_id: String = sqlx::query_scalar("select id from service")
         .fetch_one(&mut *connection)
         .await

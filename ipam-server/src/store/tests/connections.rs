@@ -14,6 +14,7 @@ use crate::store::moment::Moment;
 use crate::store::postgres;
 use crate::store::retry::once;
 use crate::store::rows::{AttachmentRow, CounterRow};
+use crate::store::schema::Schema;
 use crate::store::statements::{
     ChangeStatements, HolderStatements, PoolStatements, SpaceStatements,
 };
@@ -146,7 +147,7 @@ async fn a_connection_that_falls_silent_is_passed_by() {
         harness::require::skip("postgres", "no server to stop");
         return;
     };
-    let database = postgres::Database::open(&cluster.database())
+    let database = postgres::Database::open(&cluster.database(), Schema::Migrate)
         .await
         .expect("opens");
     let mut tx = database.begin().await.expect("begins");
@@ -171,7 +172,7 @@ async fn a_server_waits_for_a_postgres_that_starts_after_it() {
     };
     let url = cluster.database();
     cluster.stop(Signal::SIGINT);
-    let opens = tokio::spawn(async move { postgres::Database::open(&url).await });
+    let opens = tokio::spawn(async move { postgres::Database::open(&url, Schema::Migrate).await });
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(!opens.is_finished(), "it waits");
     let _cluster = tokio::task::spawn_blocking(move || {

@@ -16,19 +16,22 @@ mod work;
 
 use tempfile::TempDir;
 
+use super::schema::Schema;
 use super::{postgres, sqlite};
 
 /// A fresh PostgreSQL database with the schema, and its URL.
 async fn postgres_database() -> Option<(postgres::Database, String)> {
     let url = harness::postgres::database()?;
-    let database = postgres::Database::open(&url).await.expect("opens");
+    let database = postgres::Database::open(&url, Schema::Migrate)
+        .await
+        .expect("opens");
     Some((database, url))
 }
 
 /// A fresh SQLite database with the schema, in a folder that goes with the test.
 async fn sqlite_database() -> (sqlite::Database, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
-    let database = sqlite::Database::open(&sqlite_url(&folder))
+    let database = sqlite::Database::open(&sqlite_url(&folder), Schema::Migrate)
         .await
         .expect("opens");
     (database, folder)

@@ -3,19 +3,21 @@
 use std::collections::BTreeSet;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{Connection, PgConnection, Row, SqlSafeStr, SqliteConnection};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, PgConnection, Row, SqlSafeStr, SqliteConnection};
 
 use super::{postgres_database, sqlite_database, sqlite_url};
 use crate::error::Error;
 use crate::store::changes::Changes;
 use crate::store::database::Database;
+use crate::store::schema::Schema;
 use crate::store::statements::{ChangeStatements, SpaceStatements};
 use crate::store::{Store, postgres, sqlite};
 
 /// Tables and views with their columns and whether they may be null, constraints, and indexes.
-type Schema = BTreeSet<String>;
+type Shape = BTreeSet<String>;
 
-async fn schema_of_postgres(connection: &mut PgConnection) -> Schema {
+async fn schema_of_postgres(connection: &mut PgConnection) -> Shape {
     sqlx::query_scalar(
         "select format('column %s.%s %s', c.table_name, c.column_name,
              case when t.table_type = 'BASE TABLE' then c.is_nullable else 'view' end)
@@ -41,7 +43,7 @@ async fn schema_of_postgres(connection: &mut PgConnection) -> Schema {
     .collect()
 }
 
-async fn schema_of_sqlite(database: &sqlite::Database) -> Schema {
+async fn schema_of_sqlite(database: &sqlite::Database) -> Shape {
     let mut tx = database.read().await.expect("begins");
     let columns: Vec<String> = sqlx::query_scalar(
         "select format('column %s.%s %s', m.name, c.name,
@@ -118,7 +120,9 @@ async fn the_release_before_opens_a_postgres_that_a_later_one_migrated() {
     postgres::migrate(&mut connection, &newer(postgres::migrations()))
         .await
         .expect("migrates");
-    let again = postgres::Database::open(&url).await.expect("opens");
+    let again = postgres::Database::open(&url, Schema::Migrate)
+        .await
+        .expect("opens");
     assert_eq!(again.service_id(), first.service_id());
     super::exercise::exercise(&mut again.begin().await.expect("begins")).await;
 }
@@ -142,7 +146,9 @@ async fn a_counter_that_the_server_before_its_version_wrote_is_found_and_saved()
         .execute(&mut connection)
         .await
         .expect("inserts");
-    let database = postgres::Database::open(&url).await.expect("migrates");
+    let database = postgres::Database::open(&url, Schema::Migrate)
+        .await
+        .expect("migrates");
     for leased in [1, 3, 5] {
         let mut tx = database.begin().await.expect("begins");
         let mut counters = tx.lock_counters(&[1]).await.expect("locks");
@@ -172,11 +178,62 @@ async fn the_release_before_opens_an_sqlite_file_that_a_later_one_migrated() {
         .await
         .expect("migrates");
     connection.close().await.expect("closes");
-    let again = sqlite::Database::open(&sqlite_url(&folder))
+    let again = sqlite::Database::open(&sqlite_url(&folder), Schema::Migrate)
         .await
         .expect("opens");
     assert_eq!(again.service_id(), service_id);
     super::exercise::exercise(&mut again.begin().await.expect("begins")).await;
+}
+
+/// What the first release had.
+fn older(present: &Migrator) -> Migrator {
+    Migrator::with_migrations(present.iter().take(1).cloned().collect())
+}
+
+/// Fails for want of the second migration, whichever database it is.
+#[track_caller]
+fn assert_lacks_migrations(opened: crate::error::Result<Store>) {
+    let complaint = opened.expect_err("lacks migrations").to_string();
+    assert!(
+        complaint.contains("lacks migrations of this release, from 2 "),
+        "{complaint}"
+    );
+    assert!(complaint.contains("ipam-server migrate"), "{complaint}");
+}
+
+#[tokio::test]
+async fn a_postgres_that_is_opened_unchanged_is_of_this_release_or_a_later_one() {
+    let Some(url) = harness::postgres::database() else {
+        return;
+    };
+    let mut connection = PgConnection::connect(&url).await.expect("connects");
+    let all = postgres::migrations();
+    let migrated = postgres::migrate(&mut connection, &older(&all)).await;
+    migrated.expect("migrates");
+    let before = schema_of_postgres(&mut connection).await;
+    assert_lacks_migrations(Store::open_unchanged(&url).await);
+    assert_eq!(schema_of_postgres(&mut connection).await, before);
+    let migrated = postgres::migrate(&mut connection, &newer(all)).await;
+    migrated.expect("migrates");
+    Store::open_unchanged(&url).await.expect("opens");
+}
+
+#[tokio::test]
+async fn a_file_that_is_opened_unchanged_is_of_this_release_or_a_later_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("ipam.db").display().to_string();
+    let options = SqliteConnectOptions::new().filename(&file);
+    let options = options.create_if_missing(true);
+    let mut connection = options.connect().await.expect("connects");
+    let all = sqlite::migrations();
+    let migrated = sqlite::migrate(&mut connection, &older(&all)).await;
+    migrated.expect("migrates");
+    assert_lacks_migrations(Store::open_unchanged(&sqlite_url(&folder)).await);
+    let migrated = sqlite::migrate(&mut connection, &newer(all)).await;
+    migrated.expect("migrates");
+    Store::open_unchanged(&sqlite_url(&folder))
+        .await
+        .expect("opens");
 }
 
 #[tokio::test]

@@ -78,3 +78,49 @@ async fn audit_of_a_cluster_runs_beside_its_servers() {
     spoilt.expect("spoilt");
     assert_wrong(&audit(&url).await);
 }
+
+/// Fails without having found anything right.
+#[track_caller]
+fn assert_refused(audit: &Output, reason: &str) {
+    assert_eq!(audit.status.code(), Some(1), "{audit:?}");
+    let complaint = String::from_utf8_lossy(&audit.stderr);
+    assert!(complaint.contains(reason), "{complaint}");
+    assert!(!complaint.contains("are right"), "{complaint}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn audit_of_a_file_that_is_not_there_fails_and_makes_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("ipam.db");
+    let refused = audit(&format!("sqlite://{}", file.display())).await;
+    assert_refused(&refused, "does not exist");
+    let left = folder.path().read_dir().expect("reads").count();
+    assert_eq!(left, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn audit_of_a_file_that_is_no_servers_fails_and_leaves_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("ipam.db");
+    std::fs::write(&file, "").expect("writes");
+    let refused = audit(&format!("sqlite://{}", file.display())).await;
+    assert_refused(&refused, "is no ipam-server's database");
+    let left = std::fs::metadata(&file).expect("is there").len();
+    assert_eq!(left, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn audit_of_an_empty_database_of_a_cluster_fails_and_leaves_it_empty() {
+    let Some(url) = harness::postgres::database() else {
+        return;
+    };
+    assert_refused(&audit(&url).await, "is no ipam-server's database");
+    let mut database = PgConnection::connect(&url).await.expect("a connection");
+    let tables: i64 = sqlx::query_scalar(
+        "select count(*) from information_schema.tables where table_schema = 'public'",
+    )
+    .fetch_one(&mut database)
+    .await
+    .expect("counts");
+    assert_eq!(tables, 0);
+}
