@@ -1,4 +1,4 @@
-//! An ipam-server on the lab's PostgreSQL, the claims that fill it, and the check of its books.
+//! An ipam-server on the lab's PostgreSQL or out of a file, the claims that fill it, and the check of its books.
 
 use std::net::SocketAddr;
 
@@ -22,10 +22,16 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) fn start(lab: &Lab) -> Result<Self> {
-        let server = Launch::new()
-            .program(lab.binaries.join("ipam-server"))
-            .database(&lab.postgres.database())
-            .start()?;
+        Self::launch(lab, Launch::new().database(&lab.postgres.database()))
+    }
+
+    /// Out of an SQLite file.
+    pub(crate) fn start_on_file(lab: &Lab) -> Result<Self> {
+        Self::launch(lab, Launch::new())
+    }
+
+    fn launch(lab: &Lab, launch: Launch<'_>) -> Result<Self> {
+        let server = launch.program(lab.binaries.join("ipam-server")).start()?;
         let address = server.url().trim_start_matches("http://").parse()?;
         Ok(Self { server, address })
     }
@@ -67,14 +73,14 @@ impl Service {
         ensure!(twice == "0", "{twice} addresses are leased twice");
         let pools = lab::ask(url, "select count(*) from pool")?;
         ensure!(pools != "0", "no pool is left");
-        let found = tokio::runtime::Runtime::new()?.block_on(async {
-            let store = Store::open(url).await?;
-            let found = store.audit().await;
-            store.close().await;
-            found
-        })?;
-        ensure!(found.is_empty(), "the books are wrong: {found:#?}");
-        Ok(())
+        audit(url)
+    }
+
+    /// The same of a file, which a running server keeps to itself: stops it first.
+    pub(crate) fn stop_and_check_books(mut self) -> Result<()> {
+        let ended = self.server.sigterm()?;
+        ensure!(ended.success(), "the server ended with {ended}");
+        audit(self.server.database_url())
     }
 
     /// The memory that the server occupies now, in MiB.
@@ -89,4 +95,15 @@ impl Service {
             .parse()?;
         Ok(kib / 1024.0)
     }
+}
+
+fn audit(url: &str) -> Result<()> {
+    let found = tokio::runtime::Runtime::new()?.block_on(async {
+        let store = Store::open(url).await?;
+        let found = store.audit().await;
+        store.close().await;
+        found
+    })?;
+    ensure!(found.is_empty(), "the books are wrong: {found:#?}");
+    Ok(())
 }

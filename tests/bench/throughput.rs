@@ -20,9 +20,11 @@ pub(crate) fn run(lab: &Lab) -> Result<Vec<Row>> {
     let time = Duration::from_secs(lab.amount(2, 5));
     let service = Service::start(lab)?;
     service.create_pool("hot", "10.0.0.0/8", &serde_json::json!({}))?;
+    let in_file = Service::start_on_file(lab)?;
+    in_file.create_pool("hot", "10.0.0.0/8", &serde_json::json!({}))?;
     let peer = RowPerCommit::prepare(lab)?;
     let postmaster = postmaster(lab)?;
-    let [mut ours, mut theirs, mut p99] = [const { Samples::EMPTY }; 3];
+    let [mut ours, mut theirs, mut p99, mut files] = [const { Samples::EMPTY }; 4];
     let [mut database, mut server] = [const { Samples::EMPTY }; 2];
     let pid = service.server.pid().context("the server runs")?;
     let rounds = lab.amount(3, 5);
@@ -36,8 +38,11 @@ pub(crate) fn run(lab: &Lab) -> Result<Vec<Row>> {
         server.push(per_lease(cpu::of(pid)? - before.1));
         p99.push(claims.latencies.percentile(0.99));
         theirs.push(peer.run(CLIENTS, time)?);
+        let claims = load::claims(in_file.address, "hot", CLIENTS, Plan::Time(time))?;
+        files.push(claims.per_second());
     }
     service.check_books()?;
+    in_file.stop_and_check_books()?;
     Ok(vec![
         Row {
             id: "leases",
@@ -49,7 +54,11 @@ pub(crate) fn run(lab: &Lab) -> Result<Vec<Row>> {
                 value: theirs.median(),
             }),
             goal: Goal::TimesOrMore(1.5),
-            note: format!("p99 of a claim {:.1} ms", p99.median()),
+            note: format!(
+                "p99 of a claim {:.1} ms; {:.0} /s out of an SQLite file",
+                p99.median(),
+                files.median()
+            ),
         },
         Row {
             id: "database-cpu",
