@@ -1,6 +1,6 @@
 //! The schema that a database has, and the one that this release needs.
 
-use sqlx::migrate::{Migrate, Migrator};
+use sqlx::migrate::{Migrate, MigrateError, Migrator};
 
 use crate::error::{Error, Result};
 
@@ -13,20 +13,44 @@ pub(crate) enum Schema {
     Check,
 }
 
-/// Fails when the database, which is `place`, lacks migrations of this release.
-pub(super) async fn check(
+impl Schema {
+    /// Does it, in the database that is `place`.
+    pub(super) async fn see_to(
+        self,
+        connection: &mut (impl Migrate + Send),
+        migrations: &Migrator,
+        place: &str,
+    ) -> Result<()> {
+        match self {
+            Self::Migrate => migrate(connection, migrations).await.map_err(|error| {
+                Error::unavailable(format!("cannot apply the migrations to {place}: {error}"))
+            }),
+            Self::Check => check(connection, migrations, place).await,
+        }
+    }
+}
+
+/// Applies migrations. Servers that start at once take turns.
+pub(super) async fn migrate(
     connection: &mut (impl Migrate + Send),
-    migrator: &Migrator,
+    migrations: &Migrator,
+) -> Result<(), MigrateError> {
+    migrations.run_direct(None, connection, false).await
+}
+
+async fn check(
+    connection: &mut (impl Migrate + Send),
+    migrations: &Migrator,
     place: &str,
 ) -> Result<()> {
     let applied = connection
-        .list_applied_migrations(&migrator.table_name)
+        .list_applied_migrations(&migrations.table_name)
         .await
         .map_err(|error| {
             Error::Invalid(format!("{place} is no ipam-server's database: {error}"))
         })?;
     let is_applied = |version| applied.iter().any(|one| one.version == version);
-    match migrator.iter().find(|one| !is_applied(one.version)) {
+    match migrations.iter().find(|one| !is_applied(one.version)) {
         None => Ok(()),
         Some(missing) => Err(Error::Invalid(format!(
             "{place} lacks migrations of this release, from {} ({}) on: `ipam-server migrate` applies them",

@@ -31,7 +31,7 @@ use crate::error::{Error, Result};
 pub(crate) use call::Call;
 pub(crate) use hosts::Hosts;
 #[cfg(test)]
-pub(crate) use open::{migrate, migrations};
+pub(crate) use open::migrations;
 
 /// One column of many rows, as an array.
 macro_rules! column {

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection};
 
 use super::super::clock::Clock;
 use super::super::moment::Moment;
-use super::super::schema::{Schema, check};
+use super::super::schema::Schema;
 use super::hosts::Hosts;
 use super::{CONNECTIONS, Database, prepared};
 use crate::error::{Error, Result};
@@ -56,14 +56,9 @@ pub(super) async fn open(url: &str, schema: Schema) -> Result<Database> {
     let place = place(&hosts);
     let (options, mut connection) = connect(&hosts, &place).await?;
     // On a connection without time limits: an index on a big table takes its time, and so may another server that migrates.
-    match schema {
-        Schema::Migrate => migrate(&mut connection, &migrations())
-            .await
-            .map_err(|error| {
-                Error::unavailable(format!("cannot apply the migrations to {place}: {error}"))
-            })?,
-        Schema::Check => check(&mut connection, &migrations(), &place).await?,
-    }
+    schema
+        .see_to(&mut connection, &migrations(), &place)
+        .await?;
     let service = "select id, clock_timestamp() from service";
     let (service_id, now): (String, Moment) = sqlx::query_as(service)
         .fetch_one(&mut connection)
@@ -100,14 +95,6 @@ pub(super) async fn open(url: &str, schema: Schema) -> Result<Database> {
         clock: Arc::new(Clock::from(now)),
         hints: Arc::default(),
     })
-}
-
-/// Applies migrations. Servers that start at once take turns.
-pub(crate) async fn migrate(
-    connection: &mut PgConnection,
-    migrations: &Migrator,
-) -> Result<(), MigrateError> {
-    migrations.run_direct(None, connection, false).await
 }
 
 /// Connects to the primary, and waits for a database that is not up yet.

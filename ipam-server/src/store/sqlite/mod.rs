@@ -25,7 +25,7 @@ use super::statements::{Ahead, AheadStatements, Answer};
 use crate::error::{Error, Result};
 
 #[cfg(test)]
-pub(crate) use open::{migrate, migrations};
+pub(crate) use open::migrations;
 
 /// The database. Cheap to clone.
 #[derive(Clone, Debug)]

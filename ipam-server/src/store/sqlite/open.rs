@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use sqlx::SqliteConnection;
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use time::OffsetDateTime;
 
 use super::super::clock::Clock;
 use super::super::moment::Moment;
-use super::super::schema::{Schema, check};
+use super::super::schema::Schema;
 use super::Database;
 use crate::error::{Error, Result};
 
@@ -73,14 +72,9 @@ pub(super) async fn open(url: &str, schema: Schema) -> Result<Database> {
         .await
         .map_err(failed)?;
     let mut connection = writer.acquire().await.map_err(failed)?;
-    match schema {
-        Schema::Migrate => migrate(&mut connection, &migrations())
-            .await
-            .map_err(|error| {
-                Error::unavailable(format!("cannot apply the migrations to {place}: {error}"))
-            })?,
-        Schema::Check => check(&mut *connection, &migrations(), &place).await?,
-    }
+    schema
+        .see_to(&mut *connection, &migrations(), &place)
+        .await?;
     let service_id: String = sqlx::query_scalar("select id from service")
         .fetch_one(&mut *connection)
         .await
@@ -101,14 +95,6 @@ pub(super) async fn open(url: &str, schema: Schema) -> Result<Database> {
         clock: Arc::new(Clock::from(Moment::from(OffsetDateTime::now_utc()))),
         lock: Arc::new(Mutex::new(Some(lock))),
     })
-}
-
-/// Applies migrations.
-pub(crate) async fn migrate(
-    connection: &mut SqliteConnection,
-    migrations: &Migrator,
-) -> Result<(), MigrateError> {
-    migrations.run_direct(None, connection, false).await
 }
 
 /// The file that a URL names, absolute, and the same by whatever link it is reached.

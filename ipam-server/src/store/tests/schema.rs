@@ -10,7 +10,7 @@ use super::{postgres_database, sqlite_database, sqlite_url};
 use crate::error::Error;
 use crate::store::changes::Changes;
 use crate::store::database::Database;
-use crate::store::schema::Schema;
+use crate::store::schema::{Schema, migrate};
 use crate::store::statements::{ChangeStatements, SpaceStatements};
 use crate::store::{Store, postgres, sqlite};
 
@@ -117,7 +117,7 @@ async fn the_release_before_opens_a_postgres_that_a_later_one_migrated() {
         return;
     };
     let mut connection = PgConnection::connect(&url).await.expect("connects");
-    postgres::migrate(&mut connection, &newer(postgres::migrations()))
+    migrate(&mut connection, &newer(postgres::migrations()))
         .await
         .expect("migrates");
     let again = postgres::Database::open(&url, Schema::Migrate)
@@ -134,7 +134,7 @@ async fn a_counter_that_the_server_before_its_version_wrote_is_found_and_saved()
     };
     let mut connection = PgConnection::connect(&url).await.expect("connects");
     let before = postgres::migrations().iter().take(1).cloned().collect();
-    postgres::migrate(&mut connection, &Migrator::with_migrations(before))
+    migrate(&mut connection, &Migrator::with_migrations(before))
         .await
         .expect("migrates");
     let pool = "insert into pool (id, name, vrf_id, subnet_first, subnet_last, prefix_len, exclude, routes, dns, labels,
@@ -174,7 +174,7 @@ async fn the_release_before_opens_an_sqlite_file_that_a_later_one_migrated() {
     let mut connection = SqliteConnection::connect(&file.display().to_string())
         .await
         .expect("connects");
-    sqlite::migrate(&mut connection, &newer(sqlite::migrations()))
+    migrate(&mut connection, &newer(sqlite::migrations()))
         .await
         .expect("migrates");
     connection.close().await.expect("closes");
@@ -208,12 +208,12 @@ async fn a_postgres_that_is_opened_unchanged_is_of_this_release_or_a_later_one()
     };
     let mut connection = PgConnection::connect(&url).await.expect("connects");
     let all = postgres::migrations();
-    let migrated = postgres::migrate(&mut connection, &older(&all)).await;
+    let migrated = migrate(&mut connection, &older(&all)).await;
     migrated.expect("migrates");
     let before = schema_of_postgres(&mut connection).await;
     assert_lacks_migrations(Store::open_unchanged(&url).await);
     assert_eq!(schema_of_postgres(&mut connection).await, before);
-    let migrated = postgres::migrate(&mut connection, &newer(all)).await;
+    let migrated = migrate(&mut connection, &newer(all)).await;
     migrated.expect("migrates");
     Store::open_unchanged(&url).await.expect("opens");
 }
@@ -226,10 +226,10 @@ async fn a_file_that_is_opened_unchanged_is_of_this_release_or_a_later_one() {
     let options = options.create_if_missing(true);
     let mut connection = options.connect().await.expect("connects");
     let all = sqlite::migrations();
-    let migrated = sqlite::migrate(&mut connection, &older(&all)).await;
+    let migrated = migrate(&mut connection, &older(&all)).await;
     migrated.expect("migrates");
     assert_lacks_migrations(Store::open_unchanged(&sqlite_url(&folder)).await);
-    let migrated = sqlite::migrate(&mut connection, &newer(all)).await;
+    let migrated = migrate(&mut connection, &newer(all)).await;
     migrated.expect("migrates");
     Store::open_unchanged(&sqlite_url(&folder))
         .await
