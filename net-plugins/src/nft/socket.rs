@@ -1,6 +1,7 @@
 //! The socket to the kernel's netfilter part.
 
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::ReceiveTimeout;
@@ -16,8 +17,14 @@ use crate::netlink::Failure;
 /// The kernel answers at once; a plugin that waits for longer than this has lost a message.
 const PATIENCE_S: i64 = 10;
 
+/// Sockets that stay open until the process ends. Nobody can close one while the kernel is about to free what was
+/// removed, for which it waits ten milliseconds or more, and meanwhile no link is deleted either.
+static KEPT: Mutex<Vec<Arc<OwnedFd>>> = Mutex::new(Vec::new());
+/// So many of them: more than a DEL opens, and few beside the files that a process may have open.
+const MOST_KEPT: usize = 32;
+
 /// A socket of the netfilter kind, in the namespace of the thread that opens it.
-pub(super) struct Socket(OwnedFd);
+pub(super) struct Socket(Arc<OwnedFd>);
 
 impl Socket {
     pub(super) fn open() -> Result<Socket, Failure> {
@@ -31,6 +38,12 @@ impl Socket {
         .map_err(refused)?;
         bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0)).map_err(refused)?;
         setsockopt(&fd, ReceiveTimeout, &TimeVal::seconds(PATIENCE_S)).map_err(refused)?;
+        let fd = Arc::new(fd);
+        // Nothing can go wrong while it is held.
+        let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < MOST_KEPT {
+            kept.push(Arc::clone(&fd));
+        }
         Ok(Socket(fd))
     }
 

@@ -1,5 +1,6 @@
 //! `ipMasq` of the bridge plugin, by either backend.
 
+use harness::require;
 use serde_json::{Value, json};
 
 use crate::world::{Host, ready, run, with};
@@ -37,6 +38,40 @@ fn ip_masq_hides_the_container_by_nftables() {
     }
     call.del(&conf);
     assert_eq!(host.net.ruleset(), before["nft"]);
+}
+
+/// The kernel lets nobody close one until it has freed the rules, and nobody delete a link meanwhile.
+#[test]
+fn a_del_closes_no_socket_of_nf_tables_while_the_link_goes() {
+    if !ready() || require::program("strace").is_none() {
+        return;
+    }
+    let host = Host::new();
+    let pod = host.container();
+    let conf = with(
+        &conf(host.host_local(&["10.9.0.0/24"])),
+        json!({"ipMasq": true, "macspoofchk": true}),
+    );
+    host.call("bridge", &pod).add(&conf);
+    let trace = host.folder.path().join("trace");
+    let trace_to = [
+        "strace",
+        "-f",
+        "-qq",
+        "-yy",
+        "-e",
+        "trace=socket,close",
+        "-o",
+    ];
+    let words = [&trace_to[..], &[trace.to_str().unwrap()]].concat();
+    host.call("bridge", &pod).through(&words).del(&conf);
+    let trace = std::fs::read_to_string(trace).unwrap();
+    let about = |call: &str| {
+        let lines = trace.lines().filter(|line| line.contains(call));
+        lines.filter(|line| line.contains("NETFILTER")).count()
+    };
+    assert!(about("socket(") > 5, "{trace}");
+    assert_eq!(about("close("), 0, "{trace}");
 }
 
 #[test]
