@@ -63,7 +63,7 @@ pub(crate) fn run(lab: &Lab) -> Result<Vec<Row>> {
                 ),
                 (host_local("upstream", 61, masquerade), PEERS.to_owned()),
             ],
-            samples: lab.amount(15, 40),
+            samples: lab.amount(15, 120),
             folder: lab.folder.path().join("bridge"),
         };
         node.order(&Order::Bridge(turn))?;
