@@ -51,15 +51,13 @@ pub fn veth(
         _ => (host, garbage::host_ends(host, owner)),
     };
     let ipam = Ipam::of(invocation, conf);
-    Ok(thread::scope(|scope| {
-        // The kernel takes a while for the rules too.
-        let masquerade = scope.spawn(|| masquerade::tear_down(owner));
-        let done = links.and_then(|links| delete_and_release(place, &links, &ipam, silence));
-        Outcome {
-            link_and_lease: undo::all([done, container.as_ref().map(drop).map_err(Error::clone)]),
-            masquerade: join(masquerade),
-        }
-    }))
+    let mut masquerade = None;
+    let meanwhile = || masquerade = Some(masquerade::tear_down(owner));
+    let done = links.and_then(|links| delete_and_release(place, &links, &ipam, silence, meanwhile));
+    Ok(Outcome {
+        link_and_lease: undo::all([done, container.as_ref().map(drop).map_err(Error::clone)]),
+        masquerade: masquerade.unwrap_or_else(|| masquerade::tear_down(owner)),
+    })
 }
 
 /// Deletes the container's links and gives the lease back once nothing answers for the address any more: another may
@@ -67,12 +65,14 @@ pub fn veth(
 /// kept and this fails, so that the runtime calls again.
 ///
 /// The kernel takes tens of milliseconds to delete a link, for which the lease need not wait: a link that is down does
-/// not answer.
+/// not answer. `meanwhile` has as much time, and is done only then, and by the same thread: more of them at work before
+/// the deletion would delay it.
 pub fn delete_and_release(
     place: &Netlink,
     links: &[Link],
     ipam: &Ipam<'_>,
     silence: impl FnOnce() -> Result<(), Error>,
+    meanwhile: impl FnOnce() + Send,
 ) -> Result<(), Error> {
     let delete = || undo::all(links.iter().map(|link| link::delete(place, link)));
     if ipam.says_goodbye_over_link() {
@@ -88,7 +88,10 @@ pub fn delete_and_release(
         return ipam.call(Command::Del);
     }
     thread::scope(|scope| {
-        let lease = scope.spawn(|| ipam.call(Command::Del));
+        let lease = scope.spawn(|| {
+            meanwhile();
+            ipam.call(Command::Del)
+        });
         let deleted = delete();
         undo::all([join(lease), deleted])
     })

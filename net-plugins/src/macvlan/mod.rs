@@ -58,8 +58,8 @@ impl Plugin for Macvlan {
             Ok(Some(container)) => (container, find(container, &owner)),
             _ => (&host, Ok(Vec::new())),
         };
-        let done =
-            links.and_then(|links| detach::delete_and_release(place, &links, &ipam, || Ok(())));
+        let done = links
+            .and_then(|links| detach::delete_and_release(place, &links, &ipam, || Ok(()), || ()));
         undo::all([done, container.map(drop)])
     }
 
