@@ -65,8 +65,8 @@ pub fn veth(
 /// kept and this fails, so that the runtime calls again.
 ///
 /// The kernel takes tens of milliseconds to delete a link, for which the lease need not wait: a link that is down does
-/// not answer. `meanwhile` has as much time, and is done only then, and by the same thread: more of them at work before
-/// the deletion would delay it.
+/// not answer. `meanwhile` has as much time, and is done only then: by the same thread, since another would keep the
+/// deletion from its start, and after the lease, which nothing else is to hold up.
 pub fn delete_and_release(
     place: &Netlink,
     links: &[Link],
@@ -89,8 +89,9 @@ pub fn delete_and_release(
     }
     thread::scope(|scope| {
         let lease = scope.spawn(|| {
+            let given_back = ipam.call(Command::Del);
             meanwhile();
-            ipam.call(Command::Del)
+            given_back
         });
         let deleted = delete();
         undo::all([join(lease), deleted])

@@ -1,5 +1,8 @@
 //! An address is given back when nothing answers for it any more, and not before.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+
 use serde_json::{Value, json};
 
 use crate::call::Call;
@@ -59,6 +62,31 @@ fn a_del_gives_the_address_back_when_nothing_answers_for_it_any_more() {
         assert_eq!(pod.link("eth0"), Value::Null, "{conf}");
         call(&host, conf, &pod).del(conf);
     }
+}
+
+#[test]
+fn an_address_does_not_wait_for_rules_that_go_slowly() {
+    if !ready() {
+        return;
+    }
+    let (host, pod) = network();
+    let masquerading = json!({ "ipMasq": true, "ipMasqBackend": "iptables" });
+    let conf = &with(&networks(&host, "watchful", STILL)[0], masquerading);
+    call(&host, conf, &pod).add(conf);
+    let slow = host.folder.path().join("slow");
+    std::fs::create_dir(&slow).unwrap();
+    let body = format!(
+        "#!/bin/sh\nfor n in $(seq 50); do grep -q DEL {}/calls && exec /usr/sbin/${{0##*/}} \"$@\"; sleep 0.1; done; exit 1\n",
+        host.folder.path().display()
+    );
+    for program in ["iptables", "iptables-restore"] {
+        std::fs::write(slow.join(program), &body).unwrap();
+        let all = Permissions::from_mode(0o755);
+        std::fs::set_permissions(slow.join(program), all).unwrap();
+    }
+    let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", slow.display());
+    call(&host, conf, &pod).env("PATH", &path).del(conf);
+    assert_eq!(host.calls(), ["ADD", "DEL"]);
 }
 
 #[test]
