@@ -106,7 +106,8 @@ pub enum Command {
     /// Apply the migrations and exit
     Migrate,
     /// Check the books: every address of every pool is free, leased or at rest, and in one place. Prints what is wrong, a
-    /// line each, and then fails. Changes nothing. Beside running servers on PostgreSQL; an SQLite file's server has to be stopped first
+    /// line each, and then fails. Changes nothing. Beside running servers on PostgreSQL; an SQLite file's server has to be
+    /// stopped first
     Audit,
 }
 

@@ -99,7 +99,7 @@ impl Service {
 
 fn audit(url: &str) -> Result<()> {
     let found = tokio::runtime::Runtime::new()?.block_on(async {
-        let store = Store::open(url).await?;
+        let store = Store::open_unchanged(url).await?;
         let found = store.audit().await;
         store.close().await;
         found
